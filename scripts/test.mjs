@@ -1,0 +1,60 @@
+// `npm test`: every test of the workspace in one `node --test`, and one closing line of totals.
+//
+//   npm test                        all
+//   npm test -- sse broadcaster     files whose path contains one of the words
+//   npm test -- --watch core        again whenever a file changes
+//   npm test -- --native            without tsx: Node's own type stripping (24 and later)
+//   npm test -- --test-name-pattern=halt    any other flag goes to Node
+//
+// The files are listed here because Node 20 has no glob patterns.
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { availableParallelism, tmpdir } from 'node:os'
+import { join } from 'node:path'
+
+import { run } from './lib/processes.mjs'
+import { filesBelow, sourceCondition } from './lib/workspace.mjs'
+
+const timeoutMs = 30_000
+
+const args = process.argv.slice(2)
+const ours = ['--native']
+const nodeFlags = args.filter((arg) => arg.startsWith('-') && !ours.includes(arg))
+const words = args.filter((arg) => !arg.startsWith('-'))
+const files = ['packages', 'examples', 'scripts']
+  .flatMap((dir) => filesBelow(dir, /\.test\.(ts|mjs)$/))
+  .filter((file) => words.length === 0 || words.some((word) => file.includes(word)))
+
+if (files.length === 0) {
+  console.error(
+    words.length ? `No test file has ${words.join(' or ')} in its path` : 'There are no test files',
+  )
+  process.exit(1) // `node --test` without files would succeed
+}
+
+const scratch = mkdtempSync(join(tmpdir(), 'wakerobin-test-'))
+const totals = join(scratch, 'totals')
+const code = await run(process.execPath, [
+  `--conditions=${sourceCondition}`,
+  ...(args.includes('--native') ? ['--no-warnings=ExperimentalWarning'] : ['--import=tsx']),
+  '--enable-source-maps', // without it a failure is at file:1:182
+  '--test',
+  `--test-concurrency=${Math.max(2, availableParallelism())}`, // the default is one less
+  `--test-timeout=${timeoutMs}`, // the default is none
+  '--test-reporter=spec', // the default differs between versions of Node
+  '--test-reporter-destination=stdout',
+  '--test-reporter=./scripts/lib/totals-reporter.mjs',
+  `--test-reporter-destination=${totals}`, // printed below: after failures, `spec` goes on past its totals
+  ...nodeFlags,
+  ...files,
+])
+if (!nodeFlags.includes('--watch')) console.log(closingLine())
+rmSync(scratch, { recursive: true })
+process.exitCode = code
+
+function closingLine() {
+  try {
+    return readFileSync(totals, 'utf8') || 'tests: ended before the totals were known'
+  } catch (error) {
+    return `tests: ended before the totals were known (${error.code})`
+  }
+}
