@@ -1,0 +1,17 @@
+/** `@wakerobin/core/adapter`: what a server needs to run an app, and an app does not. */
+
+export {
+  Chunk,
+  concatBytes,
+  encodeText,
+  isBodySource,
+  type BodySink,
+  type BodySource,
+} from './body.ts'
+export { failConn, hasAfterSend, settleConn } from './conn.ts'
+export { describe } from './describe.ts'
+export { finalize, type FinalResponse } from './finalize.ts'
+export type { Incoming, ServerContext } from './incoming.ts'
+export { compile, type Program } from './program.ts'
+export { PullSource, type Pullable, type PullSourceOptions } from './pull-source.ts'
+export { StateMap } from './state.ts'

@@ -1,0 +1,36 @@
+/** What a server gives to core for one request. Nothing in it is parsed before it is asked for. */
+
+import type { StateMap } from './state.ts'
+import type { Swansong } from './swansong.ts'
+
+/** A request as a server has received it. */
+export interface Incoming {
+  /** As on the wire; the server has refused what is no method. */
+  readonly method: string
+  /** The request target as on the wire: RFC 9112 §3.2. */
+  readonly target: string
+  /** `name, value, name, value…`, as on the wire. */
+  readonly rawHeaders: readonly string[]
+  /** `1.0`, `1.1` or `2.0`. */
+  readonly httpVersion: string
+  /** The client's address; IPv4 as such, also where the socket has it mapped into IPv6. */
+  readonly peerIp: string | undefined
+  readonly isSecure: boolean
+  /** When the request was received, as `performance.now()` has it, in milliseconds. */
+  readonly startTime: number
+  readonly server: ServerContext
+  /** Whether the client has left, or can no longer be answered. */
+  readonly isDisconnected: boolean
+  /** Calls back once when the client leaves before its response is complete. */
+  onDisconnect(callback: () => void): void
+  /** The request body, as it arrives. Called once at most. */
+  openBody(): AsyncIterable<Uint8Array>
+}
+
+/** What all requests of a server share. */
+export interface ServerContext {
+  readonly swansong: Swansong
+  readonly sharedState: StateMap
+  /** The limit of a request body that is not given another, in bytes. */
+  readonly maxBodyBytes: number
+}

@@ -1,0 +1,292 @@
+/** A tuple of handlers, compiled once into a flat list of steps.
+ *
+ * Flattening keeps the meaning because `halt()` is one flag on the conn: what ends an inner tuple
+ * ends the ones around it. Steps run synchronously until the first promise. */
+
+import { Conn, failConn } from './conn.ts'
+import { describe } from './describe.ts'
+import { clientErrorStatus } from './errors.ts'
+import type { HandlerFn, HandlerParts, Result } from './handler.ts'
+import { HeaderMap } from './header-map.ts'
+import type { Info, InitFn } from './info.ts'
+import { HandlerSequence } from './sequence.ts'
+
+/** Where a handler stands and what it is called: `app[1][0] "auth"`. */
+export type Place = string
+
+/** Where an error happened. */
+export interface ErrorContext {
+  /** The conn that was being handled. Its response has become the error's. */
+  readonly conn: Conn
+  /** The handler's place in the tuple, or what else was at work: `afterSend`, `the response body`. */
+  readonly place: Place
+}
+
+/** Told of every error that a handler, a body or a callback did not catch. Errors that are the
+ * client's doing (a body too long, broken JSON) are answered and not reported. */
+export type OnError = (error: unknown, context: ErrorContext) => void
+
+interface Step {
+  readonly run: HandlerFn
+  readonly place: Place
+}
+
+/** A compiled app: made by `compile`. */
+export class Program {
+  readonly #runs: readonly HandlerFn[]
+  readonly #places: readonly Place[]
+  readonly #beforeSends: readonly Step[]
+  readonly #inits: readonly { readonly init: InitFn; readonly place: Place }[]
+  /** Told of what handlers did not catch. It never throws: what it throws itself is uncaught. */
+  readonly onError: OnError
+
+  constructor(plan: Plan, onError: OnError) {
+    this.#runs = plan.steps.map((step) => step.run)
+    this.#places = plan.steps.map((step) => step.place)
+    this.#beforeSends = plan.beforeSends.toReversed()
+    this.#inits = plan.inits
+    this.onError = onError
+  }
+
+  /** Runs every `init`, one after the other.
+   * @throws What an `init` throws, with its place as the message of an Error around it. */
+  async init(info: Info): Promise<void> {
+    for (const { init, place } of this.#inits) {
+      try {
+        await init(info)
+      } catch (error) {
+        throw new Error(`Cannot start: init of ${place} failed: ${messageOf(error)}`, {
+          cause: error,
+        })
+      }
+    }
+  }
+
+  /** Takes a conn through the handlers and every `beforeSend`: what is left is to send it.
+   *
+   * Never throws: an error has become the response, and was reported.
+   * @returns The conn; a promise of it only where a handler returned a promise. */
+  handle(conn: Conn): Conn | Promise<Conn> {
+    const pending = this.#step(conn, 0, true)
+    if (pending !== undefined) return this.#rest(conn, pending, true)
+    return this.#beforeSend(conn)
+  }
+
+  /** Takes a conn through the handlers alone, for handlers that call others; throws what they throw. */
+  run(conn: Conn): Conn | Promise<Conn> {
+    const pending = this.#step(conn, 0, false)
+    return pending === undefined ? conn : this.#rest(conn, pending, false)
+  }
+
+  /** Runs the steps from `at` on until one returns a promise.
+   * @param isWhole Whether this program is the app, which answers for its errors. */
+  #step(conn: Conn, at: number, isWhole: boolean): Pending | undefined {
+    const runs = this.#runs
+    try {
+      for (; at < runs.length && !conn.isHalted; at++) {
+        // By a local, so that a stack trace names the handler: runs[at](conn) reads "Array.auth".
+        const run = runs[at]!
+        const result = run(conn)
+        if (result === conn || result === undefined) continue
+        if (isPromiseLike(result)) return { promise: result, at }
+        throw wrongResult(result, this.#places[at]!)
+      }
+    } catch (error) {
+      if (!isWhole) throw error
+      this.#fail(conn, error, this.#places[at]!)
+    }
+    return undefined
+  }
+
+  async #rest(conn: Conn, first: Pending, isWhole: boolean): Promise<Conn> {
+    for (let pending: Pending | undefined = first; pending !== undefined;) {
+      const at: number = pending.at
+      try {
+        const result: unknown = await pending.promise
+        if (result !== conn && result !== undefined) throw wrongResult(result, this.#places[at]!)
+      } catch (error) {
+        if (!isWhole) throw error
+        this.#fail(conn, error, this.#places[at]!)
+      }
+      pending = this.#step(conn, at + 1, isWhole)
+    }
+    return isWhole ? this.#beforeSend(conn) : conn
+  }
+
+  /** Runs every `beforeSend`, each on its own: one that throws does not stop the others. */
+  #beforeSend(conn: Conn): Conn | Promise<Conn> {
+    for (let at = 0; at < this.#beforeSends.length; at++) {
+      const pending = this.#oneBeforeSend(conn, at)
+      if (pending !== undefined) return this.#beforeSendRest(conn, pending, at)
+    }
+    return conn
+  }
+
+  async #beforeSendRest(conn: Conn, first: Promise<void>, at: number): Promise<Conn> {
+    await first
+    for (at++; at < this.#beforeSends.length; at++) await this.#oneBeforeSend(conn, at)
+    return conn
+  }
+
+  #oneBeforeSend(conn: Conn, at: number): Promise<void> | undefined {
+    const { run, place } = this.#beforeSends[at]!
+    try {
+      const result = run(conn)
+      if (result === conn || result === undefined) return undefined
+      if (!isPromiseLike(result)) throw wrongResult(result, `beforeSend of ${place}`)
+      return this.#awaitBeforeSend(conn, result, place)
+    } catch (error) {
+      this.#fail(conn, error, `beforeSend of ${place}`)
+      return undefined
+    }
+  }
+
+  async #awaitBeforeSend(conn: Conn, pending: PromiseLike<unknown>, place: Place): Promise<void> {
+    try {
+      const result = await pending
+      if (result !== conn && result !== undefined)
+        throw wrongResult(result, `beforeSend of ${place}`)
+    } catch (error) {
+      this.#fail(conn, error, `beforeSend of ${place}`)
+    }
+  }
+
+  #fail(conn: Conn, error: unknown, place: Place): void {
+    const clientStatus = clientErrorStatus(error)
+    failConn(conn, clientStatus ?? 500)
+    if (clientStatus === undefined) this.onError(error, { conn, place })
+  }
+}
+
+interface Pending {
+  readonly promise: PromiseLike<unknown>
+  readonly at: number
+}
+
+interface Plan {
+  readonly steps: Step[]
+  readonly beforeSends: Step[]
+  readonly inits: { readonly init: InitFn; readonly place: Place }[]
+}
+
+/** Compiles an app.
+ * @param name What places begin with.
+ * @param onError Told of errors that handlers do not catch. It is called within the request and must
+ * not throw; where it does, that error is thrown from a task of its own, as uncaught.
+ * @throws {TypeError} When something in the app is no handler; the message names its place. */
+export function compile(app: unknown, name = 'app', onError: OnError = rethrow): Program {
+  const plan: Plan = { steps: [], beforeSends: [], inits: [] }
+  addHandler(plan, app, name, new Set())
+  return new Program(plan, guarded(onError))
+}
+
+/** @param around The tuples that this handler stands in: one of them again would never end. */
+function addHandler(plan: Plan, handler: unknown, path: string, around: Set<unknown>): void {
+  if (handler === undefined || handler === null || handler === false) return
+  if (typeof handler === 'string') {
+    plan.steps.push({
+      run: (conn) => conn.ok(handler),
+      place: placeOf(path, `conn.ok(${describe(handler)})`),
+    })
+  } else if (typeof handler === 'function') {
+    if (isClass(handler)) throw notAHandler(handler, path, `make one: new ${handler.name}()`)
+    plan.steps.push({ run: handler as HandlerFn, place: placeOf(path, handler.name) })
+  } else if (handler instanceof HandlerSequence || Array.isArray(handler)) {
+    if (around.has(handler)) throw notAHandler(handler, path, 'it contains itself')
+    const children: readonly unknown[] = Array.isArray(handler) ? handler : handler.handlers
+    around.add(handler)
+    // By index: a hole in an array is undefined, and does nothing.
+    for (let at = 0; at < children.length; at++)
+      addHandler(plan, children[at], `${path}[${at}]`, around)
+    around.delete(handler)
+  } else if (handler instanceof HeaderMap || handler instanceof Headers) {
+    const headers = new HeaderMap(handler)
+    plan.steps.push({
+      run: (conn) => void conn.responseHeaders.appendAll(headers),
+      place: placeOf(path, 'headers'),
+    })
+  } else if (typeof handler === 'object') {
+    addObject(plan, handler, path)
+  } else {
+    throw notAHandler(handler, path)
+  }
+}
+
+function addObject(plan: Plan, handler: object, path: string): void {
+  const { run, init, beforeSend, name } = handler as HandlerParts & {
+    readonly run?: (conn: Conn) => Result
+  }
+  if (run === undefined && init === undefined && beforeSend === undefined)
+    throw notAHandler(handler, path)
+  const place = placeOf(path, typeof name === 'string' ? name : classNameOf(handler))
+  for (const [part, value] of Object.entries({ run, init, beforeSend })) {
+    if (value !== undefined && typeof value !== 'function') {
+      throw new TypeError(
+        `Cannot use the handler ${place}: its ${part} must be a function, not ${describe(value)}`,
+      )
+    }
+  }
+  if (init !== undefined) plan.inits.push({ init: (info) => init.call(handler, info), place })
+  if (beforeSend !== undefined)
+    plan.beforeSends.push({ run: (conn) => beforeSend.call(handler, conn), place })
+  if (run !== undefined) plan.steps.push({ run: (conn) => run.call(handler, conn), place })
+}
+
+function placeOf(path: string, name: string): Place {
+  return name === '' ? path : `${path} ${JSON.stringify(name)}`
+}
+
+function classNameOf(handler: object): string {
+  const { constructor } = handler
+  return typeof constructor === 'function' && constructor !== Object ? constructor.name : ''
+}
+
+function isClass(value: Function): boolean {
+  // Not `\b`: a method may be called `class`, or `class$`.
+  return /^class[\s{]/.test(Function.prototype.toString.call(value))
+}
+
+function notAHandler(handler: unknown, path: string, hint = ''): TypeError {
+  return new TypeError(
+    `Cannot use ${describe(handler)} as a handler at ${path}: ${
+      hint ||
+      'expected a function, an object with run, init or beforeSend, an array, a string, header fields, or undefined, null or false'
+    }`,
+  )
+}
+
+function wrongResult(result: unknown, place: Place): TypeError {
+  const what = result instanceof Conn ? 'another conn' : describe(result)
+  return new TypeError(
+    `Expected ${place} to return its conn, nothing, or a promise of either, got ${what}`,
+  )
+}
+
+function isPromiseLike(value: unknown): value is PromiseLike<unknown> {
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    'then' in value &&
+    typeof value.then === 'function'
+  )
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : describe(error)
+}
+
+function guarded(onError: OnError): OnError {
+  return (error, context) => {
+    try {
+      onError(error, context)
+    } catch (failure) {
+      rethrow(failure)
+    }
+  }
+}
+
+function rethrow(error: unknown): void {
+  queueMicrotask(() => {
+    throw error
+  })
+}
