@@ -1,0 +1,133 @@
+/** What the compiler promises about event streams, checked by tsc alone: nothing here runs. */
+
+import { Conn, handlers, State, type Halted, type Handler, type Has } from '@wakerobin/core'
+import { testApp } from '@wakerobin/core/testing'
+
+import { Broadcaster, Event, SseEvent, withSseStream } from './index.ts'
+import type { Eventable, EventFields, SseSource, Subscription } from './index.ts'
+
+type Equal<A, B> =
+  (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
+
+declare const conn: Conn
+declare const source: SseSource
+
+// withSseStream is on every conn, whatever it holds, and halts.
+const method: Equal<ReturnType<typeof conn.withSseStream>, Halted> = true
+const holding = (c: Conn<Has<Broadcaster>>): Halted => c.withSseStream(c.state(Broadcaster))
+const func: Equal<ReturnType<typeof withSseStream>, Halted> = true
+const after: Equal<Conn<Has<Broadcaster>>['withSseStream'], Conn['withSseStream']> = true
+
+// What an event stream can be made from.
+conn.withSseStream(source)
+conn.withSseStream(['one', SseEvent.new('two'), { data: 'three', id: '3', retry: 0 }] as const)
+conn.withSseStream(new Set(['one']))
+conn.withSseStream(new Broadcaster())
+conn.withSseStream(new Broadcaster().subscribe())
+conn.withSseStream(new ReadableStream<SseEvent>())
+conn.withSseStream(() => new Broadcaster())
+conn.withSseStream(async function* (signal) {
+  const given: Equal<typeof signal, AbortSignal> = true
+  yield 'one'
+  yield { comment: String(given) }
+})
+conn.withSseStream(function* () {
+  yield SseEvent.comment('note')
+})
+
+// A string is an Iterable<string>, so the compiler takes it; at run time it is a TypeError, because
+// nobody means a stream of characters. The same goes for a function that returns one.
+conn.withSseStream('text')
+conn.withSseStream(() => 'text')
+
+// What it cannot be made from.
+// @ts-expect-error one event is no stream
+conn.withSseStream(SseEvent.new('x'))
+// @ts-expect-error nor are its fields
+conn.withSseStream({ data: 'x' })
+// @ts-expect-error a stream must be there
+conn.withSseStream(undefined)
+// @ts-expect-error numbers are no events
+conn.withSseStream([1, 2])
+// @ts-expect-error bytes are numbers
+conn.withSseStream(new Uint8Array())
+// @ts-expect-error a promise is to be awaited first
+conn.withSseStream(Promise.resolve(['x']))
+// @ts-expect-error the same for a function
+conn.withSseStream(async () => ['x'])
+
+// Events.
+const same: Equal<Event, SseEvent> = true
+const event: Eventable = Event.new('x').withType('t').withId('1').withRetry(0).withComment('c')
+const fields: EventFields = SseEvent.from(event)
+const none: Eventable = {} // refused at run time: every field is optional
+// @ts-expect-error `new` is `SseEvent.new`
+const constructed = new SseEvent({ data: 'x' })
+// @ts-expect-error an event never changes
+SseEvent.new('x').data = 'y'
+// @ts-expect-error retry is a number of milliseconds
+SseEvent.new('x').withRetry('5')
+// @ts-expect-error data is text
+SseEvent.new(5)
+
+// The broadcaster.
+const broadcaster = new Broadcaster({ historyEvents: 10, historyBytes: 1000 })
+const nothing: Equal<ReturnType<typeof broadcaster.publish>, void> = true
+const subscription: Equal<ReturnType<typeof broadcaster.subscribe>, Subscription> = true
+broadcaster.publish('data')
+broadcaster.publish('type', 'data')
+broadcaster.publish({ data: 'x', type: 't' })
+broadcaster.publish(SseEvent.new('x'))
+// @ts-expect-error a value is to be made text
+broadcaster.publish('type', { user: 'alice' })
+// @ts-expect-error an event has its type in itself
+broadcaster.publish(SseEvent.new('x'), 'data')
+// @ts-expect-error
+broadcaster.publish()
+async function read(): Promise<void> {
+  for await (const each of broadcaster) {
+    const isEvent: Equal<typeof each, SseEvent> = true
+  }
+}
+
+// The goal programs, in the form of handlers(…) and in that of an array.
+testApp((conn) => conn.withSseStream(['one', 'two', 'three']))
+testApp((conn) =>
+  conn.withSseStream([
+    SseEvent.new('connection established').withType('status'),
+    SseEvent.new('{"user":"alice","action":"joined"}').withType('message'),
+  ]),
+)
+
+const app = (broadcaster: Broadcaster): Handler =>
+  handlers(State.new(broadcaster), (conn) => conn.withSseStream(conn.takeState(Broadcaster)))
+testApp(app(new Broadcaster()))
+testApp([
+  State.new(new Broadcaster()),
+  (conn) => {
+    const taken: Equal<
+      ReturnType<typeof conn.takeState<typeof Broadcaster, typeof conn>>,
+      Broadcaster
+    > = true
+    return conn.withSseStream(conn.takeState(Broadcaster))
+  },
+])
+
+const events: Handler<Has<Broadcaster>> = (conn) => conn.withSseStream(conn.state(Broadcaster))
+testApp([State.new(new Broadcaster()), events])
+testApp(handlers(State.new(new Broadcaster()), events))
+testApp(handlers(handlers(State.new(new Broadcaster())), handlers(events)))
+
+// The same programs without their broadcaster do not compile.
+// @ts-expect-error nobody provides it
+testApp([events])
+// @ts-expect-error it comes too late
+testApp([events, State.new(new Broadcaster())])
+// @ts-expect-error nobody provides it
+const lacking: Handler = handlers(events)
+// @ts-expect-error what may be undefined is no stream
+testApp(handlers((conn) => conn.withSseStream(conn.state(Broadcaster))))
+// @ts-expect-error what may be undefined is no stream
+testApp([(conn) => conn.withSseStream(conn.takeState(Broadcaster))])
+
+export {}

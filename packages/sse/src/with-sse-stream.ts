@@ -1,0 +1,80 @@
+/** `conn.withSseStream(events)`: answers with an event stream. */
+
+import { Conn, type Halted } from '@wakerobin/core'
+import {
+  describe,
+  encodeText,
+  PullSource,
+  type BodySource,
+  type Pullable,
+} from '@wakerobin/core/adapter'
+
+import { BroadcastSource } from './broadcast-source.ts'
+import { Broadcaster } from './broadcaster.ts'
+import { encodeEvent } from './encode.ts'
+import type { Eventable } from './event.ts'
+import { opening } from './opening.ts'
+import { Subscription } from './subscription.ts'
+
+/** What an event stream can be made from: an iterable, an async iterable, a `ReadableStream` or a
+ * `Broadcaster` of eventables, or a function that returns one and is given a signal, which aborts
+ * when the stream is over, for whatever reason. */
+export type SseSource = Broadcaster | Subscription | Pullable<Eventable>
+
+declare module '@wakerobin/core' {
+  interface ConnExtensions {
+    /** Answers with an event stream, and halts: see `withSseStream` of `@wakerobin/sse`. */
+    withSseStream(events: SseSource): Halted
+  }
+}
+
+/** Answers with an event stream, and halts.
+ *
+ * Sets status 200, `Content-Type: text/event-stream`, `Cache-Control: no-cache, no-transform` and
+ * `X-Accel-Buffering: no`. The head and a comment go out at once, so that the client's `open` fires.
+ * The stream is interrupted by the swansong: when the server stops, it ends, whole. When the client
+ * leaves, the source is closed, even while it is waiting.
+ *
+ * ```ts
+ * import type { Handler } from '@wakerobin/core'
+ * import { SseEvent } from '@wakerobin/sse'
+ *
+ * const app: Handler = (conn) => conn.withSseStream(['one', SseEvent.new('two').withType('number')])
+ * ```
+ * @throws {TypeError} When `events` is no stream: a string is none, and neither is undefined. */
+export function withSseStream(conn: Conn, events: SseSource): Halted {
+  const body = sourceOf(events)
+  conn.responseHeaders
+    .set('Content-Type', 'text/event-stream')
+    .set('Cache-Control', 'no-cache, no-transform')
+    .set('X-Accel-Buffering', 'no')
+  return conn.withStatus(200).withBody(body).halt()
+}
+
+Conn.prototype.withSseStream = function (this: Conn, events: SseSource): Halted {
+  return withSseStream(this, events)
+}
+
+function sourceOf(events: SseSource): BodySource {
+  if (events instanceof Broadcaster) return new BroadcastSource(events.subscribe())
+  if (events instanceof Subscription) return new BroadcastSource(events)
+  if (!isPullable(events)) {
+    throw new TypeError(
+      `Cannot stream ${describe(events)}: expected an iterable, an async iterable, a ReadableStream, a Broadcaster, or a function that returns one`,
+    )
+  }
+  return new PullSource(events, encodeChunk, { prelude: opening, isEndless: true })
+}
+
+/** A string is an iterable of its characters and bytes are one of numbers: never what was meant. */
+function isPullable(events: unknown): boolean {
+  if (typeof events === 'function') return true
+  if (typeof events !== 'object' || events === null || ArrayBuffer.isView(events)) return false
+  return (
+    Symbol.asyncIterator in events || Symbol.iterator in events || events instanceof ReadableStream
+  )
+}
+
+function encodeChunk(event: Eventable): Uint8Array {
+  return encodeText(encodeEvent(event))
+}
