@@ -1,0 +1,226 @@
+/** The one place that writes streaming bodies to sockets. */
+
+import type { ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+
+import type { BodySink, BodySource, Conn } from '@wakerobin/core'
+import { Chunk } from '@wakerobin/core/adapter'
+
+import type { Exchange } from './send.ts'
+
+/** The streaming bodies of a server, so that a stop reaches them. */
+export class ActiveBodies {
+  readonly #sinks = new Set<ResponseSink>()
+  #isStopping = false
+
+  add(sink: ResponseSink): void {
+    this.#sinks.add(sink)
+    if (this.#isStopping) sink.stop()
+  }
+
+  delete(sink: ResponseSink): void {
+    this.#sinks.delete(sink)
+  }
+
+  /** Stops every source, and every one that comes later. */
+  stop(): void {
+    this.#isStopping = true
+    for (const sink of this.#sinks) sink.stop()
+  }
+
+  get isStopping(): boolean {
+    return this.#isStopping
+  }
+
+  /** How many endless bodies are open: event streams. */
+  get endlessCount(): number {
+    let count = 0
+    for (const sink of this.#sinks) if (sink.isEndless) count++
+    return count
+  }
+}
+
+/** Takes a source to a response, whose head is made but not sent.
+ *
+ * Writes to the socket, not to the response: a chunk that many clients get is framed once, for all. */
+export class ResponseSink implements BodySink {
+  readonly #conn: Conn
+  readonly #source: BodySource
+  readonly #length: number | undefined
+  readonly #exchange: Exchange
+  readonly #response: ServerResponse
+  readonly #socket: Socket
+  readonly #forget: () => void
+  #written = 0
+  #isStarted = false
+  #isCorked = false
+  #isFull = false
+  #isOver = false
+
+  /** @param length What the body must amount to, in bytes, where it is known. */
+  constructor(conn: Conn, source: BodySource, length: number | undefined, exchange: Exchange) {
+    this.#conn = conn
+    this.#source = source
+    this.#length = length
+    this.#exchange = exchange
+    this.#response = exchange.response
+    this.#socket = exchange.connection.socket
+    this.#forget = exchange.connection.onClose(this.#onGone)
+  }
+
+  /** Sends the head and starts the source, as soon as the response's turn has come. */
+  start(): void {
+    // A pipelined request is answered after those before it: until then it has no socket.
+    if (this.#response.socket === null)
+      this.#response.once('socket', () => process.nextTick(() => this.#begin()))
+    else this.#begin()
+  }
+
+  write(chunk: Chunk | Uint8Array): boolean {
+    const bytes = chunk instanceof Uint8Array ? chunk : chunk.bytes
+    // An empty chunk would end a chunked body: RFC 9112 §7.1.
+    if (this.#isOver || bytes.length === 0) return !this.#isOver
+    this.#written += bytes.length
+    if (this.#length !== undefined && this.#written > this.#length) {
+      this.abort(
+        new RangeError(
+          `Cannot send more than the ${this.#length} bytes that the body's length promised`,
+        ),
+      )
+      return false
+    }
+    this.#cork()
+    const hasRoom = this.#socket.write(this.#frame(chunk))
+    if (!hasRoom && !this.#isFull) {
+      this.#isFull = true
+      this.#socket.once('drain', this.#onDrain)
+    }
+    return hasRoom
+  }
+
+  end(): void {
+    if (this.#isOver) return
+    if (this.#length !== undefined && this.#written < this.#length) {
+      this.abort(
+        new RangeError(
+          `Cannot end the body after ${this.#written} bytes: its length promised ${this.#length}`,
+        ),
+      )
+      return
+    }
+    this.#finish()
+    this.#response.end()
+  }
+
+  abort(error: unknown): void {
+    if (this.#isOver) return
+    this.cut()
+    this.#report(error)
+  }
+
+  cut(): void {
+    if (this.#isOver) return
+    this.#finish()
+    // Where the end of the connection is the end of the body, a plain end would look like a whole one.
+    if (this.#response.chunkedEncoding || this.#length !== undefined) this.#socket.destroy()
+    else this.#socket.resetAndDestroy()
+  }
+
+  get isEndless(): boolean {
+    return this.#source.isEndless === true
+  }
+
+  /** The server stops. */
+  stop(): void {
+    this.#call(() => this.#source.stop())
+  }
+
+  #begin(): void {
+    if (this.#isOver) return
+    this.#isStarted = true
+    if (this.isEndless) {
+      // The end may have come while the handlers were at work, and will not come again.
+      if (this.#socket.readableEnded) {
+        this.#onGone()
+        return
+      }
+      this.#socket.once('end', this.#onGone)
+    }
+    this.#cork()
+    this.#flushHead()
+    this.#call(() => this.#source.start(this))
+    // Only now: a source that has not started cannot say last words.
+    if (!this.#isOver) this.#exchange.bodies.add(this)
+  }
+
+  /** Calls the source. What it throws concerns its own response, and nobody else's. */
+  #call(part: () => void): void {
+    try {
+      part()
+    } catch (error) {
+      if (this.#isOver) this.#report(error)
+      else this.abort(error)
+    }
+  }
+
+  #report(error: unknown): void {
+    this.#exchange.onError(error, { conn: this.#conn, place: 'the response body' })
+  }
+
+  #flushHead(): void {
+    // Node writes a flushed head in the socket's default encoding: UTF-8 would encode header bytes above
+    // 0x7F once more.
+    this.#socket.setDefaultEncoding('latin1')
+    this.#response.flushHeaders()
+    this.#socket.setDefaultEncoding('utf8')
+  }
+
+  /** Lets the head and all that is written in this turn go out together. */
+  #cork(): void {
+    if (this.#isCorked) return
+    this.#isCorked = true
+    this.#socket.cork()
+    process.nextTick(this.#uncork)
+  }
+
+  readonly #uncork = (): void => {
+    this.#isCorked = false
+    this.#socket.uncork()
+  }
+
+  readonly #onDrain = (): void => {
+    // Not within this turn: to a client that reads as fast as we write, a source that always has more
+    // would write for ever, and nobody else would get a turn.
+    setImmediate(() => {
+      this.#isFull = false
+      if (!this.#isOver) this.#call(() => this.#source.drained())
+    })
+  }
+
+  /** The client has left, or an event stream's client will not read any more. */
+  readonly #onGone = (): void => {
+    if (this.#isOver) return
+    this.#finish()
+    this.#call(() => this.#source.closed())
+    if (this.#isStarted) this.#socket.destroy()
+  }
+
+  #finish(): void {
+    this.#isOver = true
+    this.#forget()
+    this.#socket.off('drain', this.#onDrain)
+    this.#socket.off('end', this.#onGone)
+    this.#exchange.bodies.delete(this)
+  }
+
+  #frame(chunk: Chunk | Uint8Array): Buffer {
+    if (!this.#response.chunkedEncoding)
+      return asBuffer(chunk instanceof Uint8Array ? chunk : chunk.bytes)
+    return (chunk instanceof Uint8Array ? new Chunk(chunk) : chunk).framed(asBuffer) as Buffer
+  }
+}
+
+/** The same bytes as a Buffer, which node writes as it is. */
+function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+}

@@ -1,0 +1,606 @@
+import assert from 'node:assert/strict'
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { createServer } from 'node:net'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import type { TestContext } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+
+import { Init, Swansong } from '@wakerobin/core'
+import type { Info } from '@wakerobin/core'
+import { Broadcaster } from '@wakerobin/sse'
+
+import { RawClient, start, turns, until } from '../fixtures/harness.ts'
+import { serve } from './serve.ts'
+import type { ServeOptions } from './serve.ts'
+
+const local = { host: '127.0.0.1', port: 0 } as const
+const atOnce = { lingerMs: 0, deadlineMs: 0 }
+const patient = { lingerMs: 0, deadlineMs: 20_000 }
+
+/** A port on which something else listens. */
+async function takenPort(t: TestContext): Promise<number> {
+  const other = createServer().listen(0, '127.0.0.1')
+  t.after(() => other.close())
+  await until('it listens', () => other.listening)
+  return (other.address() as AddressInfo).port
+}
+
+/** Whether something listens on a port. */
+async function isTaken(port: number, host = '127.0.0.1'): Promise<boolean> {
+  const server = createServer()
+  return new Promise((resolve) => {
+    server
+      .once('error', () => resolve(true))
+      .listen(port, host, () => server.close(() => resolve(false)))
+  })
+}
+
+// -------------------------------------------------------------------------------------- where
+
+test('localhost is both loopback addresses, on one port', async (t) => {
+  const server = await serve('hello', { host: 'localhost', port: 0, shutdown: atOnce })
+  t.after(() => server.shutDown())
+  const hosts = server.listeners.map((listener) => listener.kind === 'tcp' && listener.host)
+  const ports = server.listeners.map((listener) => listener.kind === 'tcp' && listener.port)
+  assert.equal(hosts[0], '127.0.0.1')
+  assert.equal(new Set(ports).size, 1)
+  assert.equal(server.url, `http://localhost:${String(ports[0])}/`)
+  assert.equal(await (await fetch(`http://127.0.0.1:${String(ports[0])}`)).text(), 'hello')
+  if (hosts.length === 1) return t.diagnostic('this machine has no IPv6')
+  assert.equal(hosts[1], '::1')
+  assert.equal(await (await fetch(`http://[::1]:${String(ports[0])}`)).text(), 'hello')
+})
+
+test('a port in use is a StartError that says so', async (t) => {
+  const port = await takenPort(t)
+  await assert.rejects(serve('hello', { host: '127.0.0.1', port }), {
+    name: 'StartError',
+    message: `Cannot listen on 127.0.0.1:${port}: it is in use; stop the other process, or choose another with PORT`,
+  })
+})
+
+test('an address that fails leaves none of the others bound', async (t) => {
+  const other = createServer()
+  t.after(() => other.close())
+  const hasIpv6 = await new Promise((resolve) => {
+    other.once('error', () => resolve(false)).listen(0, '::1', () => resolve(true))
+  })
+  if (hasIpv6 === false) return t.skip('this machine has no IPv6')
+  const { port } = other.address() as AddressInfo
+  await assert.rejects(serve('hello', { host: 'localhost', port }), { name: 'StartError' })
+  assert.equal(await isTaken(port), false)
+})
+
+test('a port that needs a permission is a StartError that says so', async (t) => {
+  const firstFree = '/proc/sys/net/ipv4/ip_unprivileged_port_start'
+  if (!existsSync(firstFree) || Number(readFileSync(firstFree, 'utf8')) <= 1)
+    return t.skip('everybody may listen on every port of this machine')
+  if (process.getuid!() === 0) {
+    t.after(() => process.seteuid!(0))
+    process.seteuid!(65_534)
+  }
+  await assert.rejects(serve('hello', { host: '127.0.0.1', port: 1 }), {
+    name: 'StartError',
+    message: /^Cannot listen on 127\.0\.0\.1:1: there is no permission for it/,
+  })
+})
+
+test('an unknown host, an address of another machine and a bad port are StartErrors', async () => {
+  const cases: [ServeOptions, RegExp][] = [
+    [{ host: 'no-such-host.invalid', port: 0 }, /^Cannot listen on no-such-host\.invalid.*: /],
+    [{ host: '192.0.2.1', port: 0 }, /^Cannot listen on 192\.0\.2\.1.*: this machine has no such/],
+    [{ host: '127.0.0.1', port: -1 }, /^Cannot listen on port -1: it must be/],
+  ]
+  for (const [options, message] of cases)
+    await assert.rejects(serve('hello', options), { name: 'StartError', message })
+})
+
+test('HOST and PORT say where, and a bad PORT is refused', async (t) => {
+  const { HOST, PORT } = process.env
+  t.after(() => {
+    for (const [name, value] of Object.entries({ HOST, PORT })) {
+      if (value === undefined) delete process.env[name]
+      else process.env[name] = value
+    }
+  })
+  Object.assign(process.env, { HOST: '127.0.0.1', PORT: '0' })
+  const server = await serve('hello', { shutdown: atOnce })
+  t.after(() => server.shutDown())
+  assert.deepEqual(server.listeners, [
+    { kind: 'tcp', host: '127.0.0.1', port: Number(new URL(server.url!).port), isSecure: false },
+  ])
+  process.env.PORT = 'http'
+  await assert.rejects(serve('hello'), {
+    name: 'StartError',
+    message: /^Cannot listen on PORT "http"/,
+  })
+})
+
+test('a Unix socket is served, listed with its path, and removed by the stop', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'wakerobin-'))
+  t.after(() => rmSync(folder, { recursive: true }))
+  const path = join(folder, 'app.sock')
+  const server = await serve((conn) => conn.ok(String(conn.peerIp)), {
+    host: path,
+    shutdown: atOnce,
+  })
+  t.after(() => server.shutDown())
+  assert.equal(server.url, undefined)
+  assert.deepEqual(server.listeners, [{ kind: 'unix', path, isSecure: false }])
+  const client = await RawClient.connect(t, { path })
+  assert.equal((await client.get('/').response()).body, 'undefined')
+  await assert.rejects(serve('second', { host: path }), {
+    name: 'StartError',
+    message: /something is there; stop the process that listens on it/,
+  })
+  client.socket.destroy()
+  await server.shutDown()
+  assert.equal(existsSync(path), false)
+  await assert.rejects(serve('hello', { host: join(folder, 'none', 'app.sock') }), {
+    name: 'StartError',
+  })
+})
+
+test('options that are no numbers from 0 are refused', async () => {
+  for (const bad of [-1, NaN, '5' as unknown as number]) {
+    await assert.rejects(serve('x', { ...local, limits: { bodyBytes: bad } }), RangeError)
+    await assert.rejects(serve('x', { ...local, shutdown: { lingerMs: bad } }), RangeError)
+    await assert.rejects(serve('x', { ...local, shutdown: { deadlineMs: bad } }), RangeError)
+  }
+})
+
+test('what is no handler is refused before anything is bound', async () => {
+  await assert.rejects(serve([42 as never], local), { name: 'TypeError', message: /app\[0\]/ })
+})
+
+// --------------------------------------------------------------------------------------- init
+
+test('every init runs in order, with the bound address, before anything is served', async (t) => {
+  const steps: string[] = []
+  let info: Info | undefined
+  const server = await start(t, [
+    Init.new(async (given) => {
+      info = given
+      await turns(5)
+      steps.push('first')
+    }),
+    [{ init: () => void steps.push('second') }],
+    (conn) => {
+      steps.push('request')
+      conn.ok('served')
+    },
+  ])
+  assert.deepEqual(steps, ['first', 'second'])
+  assert.deepEqual(info!.listeners, server.handle.listeners)
+  assert.equal(info!.url, server.handle.url)
+  assert.equal(info!.swansong, server.handle.swansong)
+  await fetch(server.url)
+  assert.deepEqual(steps, ['first', 'second', 'request'])
+})
+
+test('requests that come during init are held, and served when it is done', async (t) => {
+  let finish = (): void => {}
+  let port: number | undefined
+  let served = 0
+  const starting = start(t, [
+    Init.new(async (info) => {
+      port = (info.listeners[0] as { port: number }).port
+      await new Promise<void>((resolve) => (finish = resolve))
+    }),
+    (conn) => {
+      served++
+      conn.ok(conn.path)
+    },
+  ])
+  await until('init runs', () => port !== undefined)
+  const client = await RawClient.connect(t, { host: '127.0.0.1', port: port! })
+  client.get('/one').get('/two')
+  await turns()
+  assert.equal(served, 0)
+  finish()
+  await starting
+  assert.equal((await client.response()).body, '/one')
+  assert.equal((await client.response()).body, '/two')
+})
+
+test('an init that fails rejects, names its place, and leaves nothing open or served', async (t) => {
+  const failure = new Error('no database')
+  let fail = (): void => {}
+  let port: number | undefined
+  let served = 0
+  const starting = serve(
+    [
+      Init.new(async function database(info) {
+        port = (info.listeners[0] as { port: number }).port
+        await new Promise<void>((resolve) => (fail = resolve))
+        throw failure
+      }),
+      (conn) => {
+        served++
+        conn.ok('x')
+      },
+    ],
+    local,
+  )
+  await until('init runs', () => port !== undefined)
+  const client = await RawClient.connect(t, { host: '127.0.0.1', port: port! })
+  client.get('/')
+  await turns()
+  fail()
+  client.get('/after')
+  await assert.rejects(starting, (error: Error) => {
+    assert.match(error.message, /^Cannot start: init of app\[0\].*no database$/)
+    assert.equal(error.cause, failure)
+    return true
+  })
+  await client.closed()
+  assert.equal(served, 0)
+  assert.equal(client.text, '')
+  assert.equal(await isTaken(port!), false)
+})
+
+test('an init that fails does not wait for guards that others hold', async () => {
+  const swansong = new Swansong()
+  const guard = swansong.guard('a job')
+  const failing = Init.new(() => {
+    throw new Error('no')
+  })
+  await assert.rejects(serve([failing], { ...local, swansong }), /init of app\[0\]/)
+  assert.equal(guard.isReleased, false)
+})
+
+test('a start that is refused leaves no guard in the swansong', async (t) => {
+  const swansong = new Swansong()
+  const port = await takenPort(t)
+  await assert.rejects(serve('x', { host: '127.0.0.1', port: -1, swansong }))
+  await assert.rejects(serve([42 as never], { ...local, swansong }))
+  assert.equal(swansong.state, 'running')
+  assert.equal(swansong.guardCount, 0)
+  await assert.rejects(serve('x', { host: '127.0.0.1', port, swansong }))
+  assert.equal(swansong.guardCount, 0)
+})
+
+test('a stop during init closes what is held unserved, and start rejects', async (t) => {
+  const swansong = new Swansong()
+  let finish = (): void => {}
+  let port: number | undefined
+  let served = 0
+  const starting = serve(
+    [
+      Init.new(async (info) => {
+        port = (info.listeners[0] as { port: number }).port
+        await new Promise<void>((resolve) => (finish = resolve))
+      }),
+      () => void served++,
+    ],
+    { ...local, swansong, shutdown: { lingerMs: 20_000, deadlineMs: 20_000 } },
+  )
+  const rejected = assert.rejects(starting, {
+    name: 'StartError',
+    message: 'The server was stopped before it had started',
+  })
+  await until('init runs', () => port !== undefined)
+  const client = await RawClient.connect(t, { host: '127.0.0.1', port: port! })
+  client.get('/')
+  await turns()
+  const completed = swansong.shutDown()
+  await client.closed()
+  assert.equal(client.text, '')
+  assert.equal(swansong.state, 'shutting-down', 'init may finish')
+  finish()
+  await rejected
+  await completed
+  assert.equal(served, 0)
+  assert.equal(await isTaken(port!), false)
+})
+
+test('a stop waits for init no longer than the deadline', async () => {
+  const swansong = new Swansong()
+  let isReached = false
+  const starting = serve(
+    Init.new(() => {
+      isReached = true
+      return new Promise<never>(() => {})
+    }),
+    { ...local, swansong, shutdown: { lingerMs: 0, deadlineMs: 20 } },
+  )
+  const rejected = assert.rejects(starting, { name: 'StartError' })
+  await until('init runs', () => isReached)
+  const keepAlive = setInterval(() => {}, 1000) // the deadline alone keeps no process
+  await swansong.shutDown()
+  clearInterval(keepAlive)
+  await rejected
+})
+
+test('a server on a swansong that has stopped does not start, and leaves nothing bound', async () => {
+  const swansong = new Swansong()
+  await swansong.shutDown()
+  let hasRun = false
+  const init = Init.new(() => void (hasRun = true))
+  const other = createServer().listen(0, '127.0.0.1')
+  await until('it listens', () => other.listening)
+  const { port } = other.address() as AddressInfo
+  await new Promise((resolve) => other.close(resolve))
+  await assert.rejects(serve([init], { host: '127.0.0.1', port, swansong }), { name: 'StartError' })
+  assert.equal(hasRun, false)
+  assert.equal(await isTaken(port), false)
+  assert.equal(swansong.state, 'complete')
+})
+
+// --------------------------------------------------------------------------------------- stop
+
+test('shutDown twice is one stop, and stopped is the same for everyone', async (t) => {
+  const server = await start(t, 'x', { shutdown: patient })
+  const first = server.handle.shutDown()
+  assert.equal(server.handle.shutDown(), first)
+  assert.equal(server.handle.stopped, first)
+  assert.equal(await first, 'clean')
+  assert.equal(await server.handle.shutDown(), 'clean')
+  assert.equal(server.handle.swansong.state, 'complete')
+})
+
+test('a stopped server accepts no connection', async (t) => {
+  const server = await start(t, 'x', { shutdown: patient })
+  await server.handle.shutDown()
+  await assert.rejects(server.connect(), { code: 'ECONNREFUSED' })
+  assert.equal(await isTaken(server.port), false)
+})
+
+test('a request in progress at the stop is answered, with Connection: close', async (t) => {
+  let go = (): void => {}
+  let isReached = false
+  const server = await start(
+    t,
+    async (conn) => {
+      isReached = true
+      await new Promise<void>((resolve) => (go = resolve))
+      conn.ok(`${conn.signal.aborted}`)
+    },
+    { shutdown: patient },
+  )
+  const client = await server.connect()
+  client.get('/')
+  await until('the handler runs', () => isReached)
+  const stopped = server.handle.shutDown()
+  await turns()
+  go()
+  const response = await client.response()
+  assert.equal(response.field('connection'), 'close')
+  assert.equal(response.body, 'false', 'the stop does not abort what was read')
+  await client.ended()
+  client.socket.end()
+  assert.equal(await stopped, 'clean')
+})
+
+test('a request that comes in the linger time is answered, with Connection: close', async (t) => {
+  const server = await start(t, 'hello', { shutdown: { lingerMs: 5_000, deadlineMs: 20_000 } })
+  const client = await server.connect()
+  await client.get('/').response()
+  const stopped = server.handle.shutDown()
+  await turns()
+  const response = await client.get('/').response()
+  assert.equal(response.field('connection'), 'close')
+  assert.equal(response.body, 'hello')
+  await client.ended()
+  client.socket.end()
+  assert.equal(await stopped, 'clean')
+})
+
+test('a connection ends with its last response though a handler says otherwise', async (t) => {
+  let go = (): void => {}
+  let isReached = false
+  const server = await start(
+    t,
+    async (conn) => {
+      isReached = true
+      await new Promise<void>((resolve) => (go = resolve))
+      conn.withResponseHeader('Connection', 'keep-alive').ok('hello')
+    },
+    { shutdown: { lingerMs: 0, deadlineMs: 3_000 } },
+  )
+  const client = await server.connect()
+  client.get('/')
+  await until('the handler runs', () => isReached)
+  const stopped = server.handle.shutDown()
+  await turns()
+  go()
+  assert.equal((await client.response()).body, 'hello')
+  await client.ended()
+  client.socket.end()
+  assert.equal(await stopped, 'clean')
+})
+
+test('a body that is on its way at the stop arrives whole, and ends the connection', async (t) => {
+  const size = 32 * 1024 * 1024
+  const server = await start(t, (conn) => conn.ok(Buffer.alloc(size, 'x')), {
+    // Less than the keep-alive time.
+    shutdown: { lingerMs: 0, deadlineMs: 4_000 },
+  })
+  const client = await server.connect()
+  await client.get('/').received('\r\n\r\n')
+  client.socket.pause()
+  await turns()
+  const stopped = server.handle.shutDown()
+  await turns()
+  let received = client.take().toString('latin1').split('\r\n\r\n')[1]!.length
+  client.socket.removeAllListeners('data').on('data', (chunk: Buffer) => (received += chunk.length))
+  client.socket.resume()
+  await client.ended()
+  assert.equal(received, size)
+  client.socket.end()
+  assert.equal(await stopped, 'clean')
+})
+
+test('a request that comes behind a body on its way at the stop is answered', async (t) => {
+  const size = 16 * 1024 * 1024
+  let go = (): void => {}
+  let isReached = false
+  const server = await start(
+    t,
+    async (conn) => {
+      if (conn.path === '/big') return conn.ok(Buffer.alloc(size, 'x'))
+      isReached = true
+      await new Promise<void>((resolve) => (go = resolve))
+      return conn.ok('second')
+    },
+    { shutdown: { lingerMs: 0, deadlineMs: 20_000 } },
+  )
+  const client = await server.connect()
+  await client.get('/big').received('\r\n\r\n')
+  client.socket.pause()
+  await turns()
+  const stopped = server.handle.shutDown()
+  await turns()
+  client.get('/second')
+  await until('the second handler runs', () => isReached)
+  client.socket.resume()
+  assert.equal((await client.response()).body.length, size)
+  await turns()
+  go()
+  assert.equal((await client.response()).body, 'second')
+  await client.ended()
+  client.socket.end()
+  assert.equal(await stopped, 'clean')
+})
+
+test('idle connections are ended after the linger time, also those that never sent a byte', async (t) => {
+  const server = await start(t, 'hello', { shutdown: { lingerMs: 10, deadlineMs: 20_000 } })
+  const [silent, half, used] = await Promise.all([
+    server.connect(),
+    server.connect(),
+    server.connect(),
+  ])
+  half.send('GET / HT')
+  await used.get('/').response()
+  await turns()
+  assert.equal(await server.handle.shutDown(), 'clean')
+  for (const client of [silent, half, used]) {
+    await client.ended()
+    assert.equal(client.text, '')
+  }
+})
+
+test('what has not ended by the deadline is cut, and the outcome says so', async (t) => {
+  let isReached = false
+  const server = await start(
+    t,
+    () => {
+      isReached = true
+      return new Promise<never>(() => {})
+    },
+    { shutdown: { lingerMs: 0, deadlineMs: 10 } },
+  )
+  const client = await server.connect()
+  client.get('/')
+  await until('the handler runs', () => isReached)
+  assert.equal(await server.handle.shutDown(), 'deadline')
+  await client.closed()
+  assert.equal(client.text, '')
+})
+
+test('a deadline of Infinity is none', async (t) => {
+  let go = (): void => {}
+  let isReached = false
+  const server = await start(
+    t,
+    async (conn) => {
+      isReached = true
+      await new Promise<void>((resolve) => (go = resolve))
+      conn.ok('late')
+    },
+    { shutdown: { lingerMs: 0, deadlineMs: Infinity } },
+  )
+  const client = await server.connect()
+  client.get('/')
+  await until('the handler runs', () => isReached)
+  const stopped = server.handle.shutDown()
+  await sleep(20) // node turns too long a time into 1 ms
+  go()
+  assert.equal((await client.response()).body, 'late')
+  client.socket.end()
+  assert.equal(await stopped, 'clean')
+})
+
+test('a stop waits for guards, and no longer than the deadline', async (t) => {
+  const swansong = new Swansong()
+  const patientServer = await start(t, 'hello', { swansong, shutdown: patient })
+  const guard = swansong.guard('a job')
+  let outcome: string | undefined
+  const stopped = patientServer.handle.shutDown().then((how) => (outcome = how))
+  await turns()
+  assert.equal(outcome, undefined)
+  await assert.rejects(patientServer.connect(), { code: 'ECONNREFUSED' })
+  guard.release()
+  assert.equal(await stopped, 'clean')
+
+  const other = new Swansong()
+  const server = await start(t, 'hello', { swansong: other, shutdown: atOnce })
+  other.guard('a job that never ends')
+  assert.equal(await server.handle.shutDown(), 'deadline')
+})
+
+test('what an onStop publishes still reaches the streams', async (t) => {
+  const swansong = new Swansong()
+  const broadcaster = new Broadcaster()
+  const server = await start(t, (conn) => conn.withSseStream(broadcaster), {
+    swansong,
+    shutdown: patient,
+  })
+  // Registered after the server's own.
+  swansong.onStop(() => broadcaster.publish('goodbye'))
+  const client = await server.connect()
+  await client.get('/').received(':\n')
+  const stopped = server.handle.shutDown()
+  await client.received('data: goodbye\n\n\r\n0\r\n\r\n')
+  client.socket.end()
+  assert.equal(await stopped, 'clean')
+})
+
+test('several servers on one swansong stop together', async (t) => {
+  const swansong = new Swansong()
+  const options = { swansong, shutdown: patient }
+  const one = await start(t, 'one', options)
+  const two = await start(t, 'two', options)
+  assert.equal(await (await fetch(one.url)).text(), 'one')
+  assert.equal(await (await fetch(two.url)).text(), 'two')
+  assert.equal(swansong.guardCount, 2)
+  void one.handle.shutDown()
+  assert.equal(await two.handle.stopped, 'clean')
+  assert.equal(await one.handle.stopped, 'clean')
+  await swansong.completion
+  assert.equal(swansong.state, 'complete')
+  for (const server of [one, two]) await assert.rejects(server.connect(), { code: 'ECONNREFUSED' })
+})
+
+test('`await using` stops the server at the end of the block', async () => {
+  let stopped
+  {
+    await using server = await serve('x', { ...local, shutdown: patient })
+    stopped = server.stopped
+    assert.equal(server.swansong.state, 'running')
+  }
+  assert.equal(await stopped, 'clean')
+})
+
+test('without onError, an error is reported on stderr, with its place and the request', async (t) => {
+  const lines: string[] = []
+  t.mock.method(console, 'error', (line: string) => lines.push(line))
+  const server = await serve(
+    function broken() {
+      throw new Error('out of ideas')
+    },
+    { ...local, shutdown: atOnce },
+  )
+  t.after(() => server.shutDown())
+  const response = await fetch(`${server.url!}path?a=b`)
+  assert.equal(response.status, 500)
+  assert.equal(await response.text(), '')
+  assert.equal(lines.length, 1)
+  assert.match(
+    lines[0]!,
+    /^Wakerobin: error in app "broken", on GET \/path\?a=b\nError: out of ideas\n {4}at /,
+  )
+})

@@ -1,0 +1,39 @@
+/** Signals: the first begins the stop, the second ends the process. */
+
+import { constants } from 'node:os'
+
+/** Signals that come together are one: npm passes on a Ctrl-C that the terminal has sent us as well. */
+const togetherMs = 200
+
+export interface Signals extends Disposable {
+  /** Whether one has come. */
+  readonly isStopping: boolean
+}
+
+/** Handles signals until it is disposed of.
+ * @param onFirst Called with the first one. The next, from another moment on, exits with 128 and its
+ * number. */
+export function onSignals(
+  signals: readonly NodeJS.Signals[],
+  onFirst: (signal: NodeJS.Signals) => void,
+): Signals {
+  let firstAt: number | undefined
+  const handle = (signal: NodeJS.Signals): void => {
+    const now = performance.now()
+    if (firstAt === undefined) {
+      firstAt = now
+      onFirst(signal)
+    } else if (now - firstAt > togetherMs) {
+      process.exit(128 + constants.signals[signal])
+    }
+  }
+  for (const signal of signals) process.on(signal, handle)
+  return {
+    get isStopping() {
+      return firstAt !== undefined
+    },
+    [Symbol.dispose]() {
+      for (const signal of signals) process.off(signal, handle)
+    },
+  }
+}
