@@ -1,0 +1,13 @@
+/** Events with a type: clients listen for each by its name. */
+
+import type { Handler } from '@wakerobin/core'
+import { run } from '@wakerobin/server-node'
+import { SseEvent } from '@wakerobin/sse'
+
+export const app: Handler = (conn) =>
+  conn.withSseStream([
+    SseEvent.new('connection established').withType('status'),
+    SseEvent.new('{"user":"alice","action":"joined"}').withType('message'),
+  ])
+
+if (process.argv[1] === import.meta.filename) run(app)
