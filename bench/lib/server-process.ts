@@ -1,0 +1,51 @@
+/** A contestant: a server in a process of its own, which tells how much CPU time it has used. */
+
+import { fork } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { join } from 'node:path'
+
+export class ServerProcess implements AsyncDisposable {
+  readonly name: string
+  readonly port: number
+  readonly #child: ChildProcess
+
+  private constructor(name: string, port: number, child: ChildProcess) {
+    this.name = name
+    this.port = port
+    this.#child = child
+  }
+
+  /** Starts `bench/servers/<name>.ts`, which reports its port when it listens. */
+  static async start(name: string): Promise<ServerProcess> {
+    const child = fork(join(import.meta.dirname, `../servers/${name}.ts`), {
+      execArgv: ['--import', 'tsx'],
+      env: { ...process.env, NODE_ENV: 'production' },
+    })
+    const [port] = (await once(child, 'message')) as [number]
+    return new ServerProcess(name, port, child)
+  }
+
+  /** The CPU time that the process has used since its start, in microseconds. */
+  async cpuMicros(): Promise<number> {
+    const answer = once(this.#child, 'message')
+    this.#child.send('cpu')
+    const [micros] = (await answer) as [number]
+    return micros
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const exited = once(this.#child, 'exit')
+    this.#child.kill('SIGKILL')
+    await exited
+  }
+}
+
+/** In the contestant: reports the port, and the CPU time when asked. */
+export function report(port: number): void {
+  process.on('message', () => {
+    const { user, system } = process.cpuUsage()
+    process.send!(user + system)
+  })
+  process.send!(port)
+}
