@@ -183,3 +183,19 @@ test('an app that is no handler is refused at once', () => {
     message: /^Cannot use 1 as a handler at app: /,
   })
 })
+
+test('a source that always has more leaves the test a turn, to stop it', async () => {
+  let isStopped = false
+  function* endless(): Generator<Uint8Array> {
+    const bytes = new Uint8Array(64 * 1024)
+    while (!isStopped) yield bytes
+  }
+  const app = testApp((conn) => conn.ok(new PullSource(endless(), (bytes) => bytes)))
+  const pending = app.get('/')
+  setImmediate(() => {
+    isStopped = true
+  })
+  const response = await pending
+  assert.equal(response.isCut, false)
+  assert.equal(response.bytes.length % (1024 * 1024), 0)
+})
