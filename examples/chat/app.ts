@@ -45,7 +45,7 @@ const postMessage: Handler<Has<Room>> = async (conn) => {
   if (conn.method !== 'POST' || conn.path !== '/messages') return conn
   const { name, text } = Object(await conn.requestBody.withLimit(10_000).json())
   try {
-    return conn.json(conn.state(Room).say(textOf(name), textOf(text))).withStatus(201)
+    return conn.withStatus(201).json(conn.state(Room).say(textOf(name), textOf(text)))
   } catch (error) {
     return answerRefusal(conn, error)
   }
@@ -58,5 +58,5 @@ function textOf(value: unknown): string {
 
 function answerRefusal(conn: Conn, error: unknown): Conn {
   if (!(error instanceof MessageRefusedError)) throw error
-  return conn.json({ error: error.message }).withStatus(400)
+  return conn.withStatus(400).json({ error: error.message })
 }

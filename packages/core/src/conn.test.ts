@@ -17,6 +17,18 @@ test('ok() sets status 200 and the body, halts, and sets no content type', async
   assert.equal(response.conn.isHalted, true)
 })
 
+test('json() keeps a status that is set, whichever comes first', async () => {
+  const value = { error: 'no such todo' }
+  for (const app of [
+    testApp((conn) => conn.withStatus(404).json(value)),
+    testApp((conn) => conn.json(value).withStatus(404)),
+  ]) {
+    const response = await app.get('/')
+    assert.equal(response.status, 404)
+    assert.deepEqual(response.json(), value)
+  }
+})
+
 test('json() sets status 200, the JSON content type and the body, and halts', async () => {
   const response = await testApp([
     (conn) => conn.json({ name: 'Fern', leaves: [1, null] }),

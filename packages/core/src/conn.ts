@@ -244,13 +244,15 @@ export class Conn<in P = never> {
     return this.withStatus(200).withBody(body).halt()
   }
 
-  /** Sets status 200, `Content-Type: application/json` and the body, and halts.
+  /** Sets `Content-Type: application/json` and the body, and halts. The status is 200 unless one is
+   * set: `conn.withStatus(201).json(order)`.
    * @throws {TypeError} When `value` has no JSON form, as `undefined` or a cycle. */
   json(value: unknown): Halted {
     const text: string | undefined = JSON.stringify(value)
     if (text === undefined)
       throw new TypeError(`Cannot send ${describe(value)} as JSON: it has no JSON form`)
-    return this.withResponseHeader('Content-Type', 'application/json').ok(text)
+    this.#status ??= 200
+    return this.withResponseHeader('Content-Type', 'application/json').withBody(text).halt()
   }
 
   get isHalted(): boolean {

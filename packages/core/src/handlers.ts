@@ -10,7 +10,7 @@ import { HandlerSequence } from './sequence.ts'
  * ```ts
  * import { handlers, State, type Handler, type Has } from '@wakerobin/core'
  *
- * class User { readonly #brand = true; readonly name: string; constructor(name: string) { this.name = name } }
+ * class User { readonly #name: string; constructor(name: string) { this.#name = name } get name(): string { return this.#name } }
  *
  * const guest: Handler<never, Has<User>> = handlers(State.new(new User('guest')))
  * const app: Handler = handlers(guest, (conn) => conn.ok(`hello, ${conn.state(User).name}`))

@@ -3,8 +3,8 @@
 import { callSafely } from './call-safely.ts'
 import { describe } from './describe.ts'
 
-/** What can be iterated. */
-export type IterableSource<T> = Iterable<T> | AsyncIterable<T> | ReadableStream<T>
+/** What can be iterated. `object`: a string is an iterable of strings, and never what was meant. */
+export type IterableSource<T> = (Iterable<T> & object) | AsyncIterable<T> | ReadableStream<T>
 
 export type AnyIterator<T> = Iterator<T, unknown> | AsyncIterator<T, unknown>
 

@@ -199,3 +199,21 @@ test('a source that always has more leaves the test a turn, to stop it', async (
   assert.equal(response.isCut, false)
   assert.equal(response.bytes.length % (1024 * 1024), 0)
 })
+
+test('every method has a function, and a JSON body its content type', async () => {
+  const app = testApp(async (conn) =>
+    conn.json([
+      conn.method,
+      conn.requestHeaders.get('content-type') ?? null,
+      await conn.requestBody.text(),
+    ]),
+  )
+  const request = { json: { text: 'hi' } }
+  for (const method of ['get', 'post', 'put', 'patch', 'delete'] as const) {
+    const sent = await app[method]('/', request)
+    assert.deepEqual(sent.json(), [method.toUpperCase(), 'application/json', '{"text":"hi"}'])
+  }
+  assert.equal((await app.head('/', request)).headers.get('content-length'), '47')
+  const typed = await app.post('/', { json: null, headers: { 'content-type': 'text/x' } })
+  assert.deepEqual(typed.json(), ['POST', 'text/x', 'null'])
+})

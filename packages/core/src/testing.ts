@@ -38,6 +38,8 @@ export interface TestRequest {
   headers?: HeadersInput
   /** The request body. An async iterable is sent chunked. */
   body?: string | Uint8Array | AsyncIterable<Uint8Array>
+  /** The request body as a value: sent as JSON, with its content type. */
+  json?: unknown
   /** Default `127.0.0.1`. */
   peerIp?: string
   /** Default false. */
@@ -113,6 +115,22 @@ export class TestApp {
 
   post(target: string, request?: TestRequest): Promise<TestResponse> {
     return this.request('POST', target, request)
+  }
+
+  put(target: string, request?: TestRequest): Promise<TestResponse> {
+    return this.request('PUT', target, request)
+  }
+
+  patch(target: string, request?: TestRequest): Promise<TestResponse> {
+    return this.request('PATCH', target, request)
+  }
+
+  delete(target: string, request?: TestRequest): Promise<TestResponse> {
+    return this.request('DELETE', target, request)
+  }
+
+  head(target: string, request?: TestRequest): Promise<TestResponse> {
+    return this.request('HEAD', target, request)
   }
 
   /** Sends a request and waits for the whole response. An endless stream ends with `shutDown()`. */
@@ -209,8 +227,12 @@ function incoming(
   request: TestRequest,
   server: ServerContext,
 ): Incoming {
-  const { body } = request
   const headers = new HeaderMap(request.headers)
+  let { body } = request
+  if ('json' in request) {
+    body = JSON.stringify(request.json)
+    if (!headers.has('content-type')) headers.set('Content-Type', 'application/json')
+  }
   if (!headers.has('host')) headers.set('Host', 'wakerobin.test')
   const bytes = typeof body === 'string' ? encodeText(body) : body
   if (bytes instanceof Uint8Array) headers.set('Content-Length', bytes.length)

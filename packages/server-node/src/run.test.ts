@@ -202,7 +202,7 @@ describe('run', { concurrency: 3 }, () => {
     await program.prints('init')
     program.kill('SIGTERM')
     assert.deepEqual(await program.ended(), failure)
-    assert.match(program.out, /SIGTERM: stopping, with 0 connections open/)
+    assert.match(program.out, /SIGTERM: stopping, nothing is open/)
     assert.doesNotMatch(program.err, /before it had started/)
   })
 })

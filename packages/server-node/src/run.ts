@@ -84,9 +84,10 @@ function startedLines(server: NodeServer): string[] {
 }
 
 function stoppingLine(server: NodeServer, signal: NodeJS.Signals): string {
-  const streams = server.bodies.endlessCount
-  const connections = server.connections.size
-  return `${signal}: stopping, with ${plural(connections, 'connection')} open, ${plural(streams, 'event stream')} among them; once more to force`
+  const { size } = server.connections
+  if (size === 0) return `${signal}: stopping, nothing is open`
+  const streams = plural(server.bodies.endlessCount, 'event stream')
+  return `${signal}: stopping, with ${plural(size, 'connection')} open, ${streams} among them; once more to force`
 }
 
 function plural(count: number, noun: string): string {

@@ -35,9 +35,10 @@ conn.withSseStream(function* () {
   yield SseEvent.comment('note')
 })
 
-// A string is an Iterable<string>, so the compiler takes it; at run time it is a TypeError, because
-// nobody means a stream of characters. The same goes for a function that returns one.
+// A string is an Iterable<string>, but nobody means a stream of characters.
+// @ts-expect-error a string is no stream
 conn.withSseStream('text')
+// @ts-expect-error and neither is what returns one
 conn.withSseStream(() => 'text')
 
 // What it cannot be made from.

@@ -230,7 +230,7 @@ test('what is no stream is a TypeError that says what one is, and the answer is 
 
 test('a refused stream leaves the conn as it was', async () => {
   const app = testApp((conn) => {
-    assert.throws(() => conn.withSseStream('text'), TypeError)
+    assert.throws(() => conn.withSseStream('text' as never), TypeError)
     assert(!conn.isHalted)
     assert.equal(conn.status, undefined)
     assert.deepEqual([...conn.responseHeaders], [])
