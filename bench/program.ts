@@ -121,9 +121,13 @@ export async function program(): Promise<void> {
   for (const [title, contestants] of Object.entries(cases)) {
     const nanos = new Map(Object.keys(contestants).map((name) => [name, [] as number[]]))
     for (const run of Object.values(contestants)) await measure(run) // warm up
+    const turns = Object.entries(contestants)
     for (let round = 0; round < rounds; round++) {
-      for (const [name, run] of Object.entries(contestants))
+      // Another one goes first each time.
+      for (let turn = 0; turn < turns.length; turn++) {
+        const [name, run] = turns[(round + turn) % turns.length]!
         nanos.get(name)!.push(await measure(run))
+      }
     }
     const own = nanos.get('wakerobin')!
     for (const [name, values] of nanos) {

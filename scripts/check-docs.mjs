@@ -93,6 +93,14 @@ function blocksOf(path, text, first) {
   const fences = fencesOf(text)
   return fences.flatMap((fence, index) => {
     const [language, ...rest] = fence.info.split(/\s+/)
+    const at = `${path}:${first + fence.line - 1}`
+    const refused = (mistake) => [
+      { path, line: first, place: at, text: '', mode: 'no-check', mistake },
+    ]
+    if (/^(typescript|TS|tsx|js|jsx|javascript|mjs|mts)$/.test(language))
+      return refused(`the fence says "${language}"; code that is checked says "ts"`)
+    if (fence.info === 'text prints' && !(fence.isNext && /^ts\b/.test(fences[index - 1].info)))
+      return refused('the fence says what a block prints, but none stands before it')
     if (language !== 'ts') return []
     const line = first + fence.line // the line below the ticks
     const place = `${path}:${line - 1}`

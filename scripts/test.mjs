@@ -14,7 +14,7 @@ import { join } from 'node:path'
 import { run } from './lib/processes.mjs'
 import { filesBelow, sourceCondition } from './lib/workspace.mjs'
 
-const timeoutMs = 30_000
+const timeoutMs = 90_000
 
 const args = process.argv.slice(2)
 const ours = ['--native']

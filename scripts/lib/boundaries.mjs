@@ -30,6 +30,10 @@ export function boundaryProblems(tree) {
       continue
     }
     const { sources, tests } = filesOf(tree, `${pkg.dir}/src`)
+    const fixtures = filesOf(tree, `${pkg.dir}/fixtures`)
+    tests.push(...fixtures.sources, ...fixtures.tests)
+    for (const file of sources)
+      problems.push(...hiddenImports(file.path, tree.files.get(file.path)))
     for (const file of sources)
       problems.push(
         ...file.imports.flatMap((found) => sourceProblem(tree, pkg, row, doors, file, found)),
@@ -55,6 +59,24 @@ function filesOf(tree, dir) {
     .map(([path, text]) => ({ path, imports: importsOf(path, text) }))
   const isTest = ({ path }) => /\.test(-d)?\.ts$/.test(path)
   return { sources: files.filter((file) => !isTest(file)), tests: files.filter(isTest) }
+}
+
+/** Ways past the table: types by a reference, and imports whose name is worked out at run time. */
+function hiddenImports(path, text) {
+  const ways = [
+    [/^\s*\/\/\/\s*<reference\b/, 'refers to types; allowed: what tsconfig.json names'],
+    [
+      /\bimport\((?!\s*['"][^'"]*['"]\s*\))/,
+      'imports what is worked out; allowed: names in quotes',
+    ],
+  ]
+  return text
+    .split('\n')
+    .flatMap((line, index) =>
+      ways
+        .filter(([way]) => way.test(line) && !/^\s*(\*|\/\/(?!\/))/.test(line))
+        .map(([, problem]) => `${path}:${index + 1} ${problem}`),
+    )
 }
 
 /** What the source of a package may import: the files beside it, and its row of the table. */

@@ -1,7 +1,7 @@
 // The work of bootstrap.mjs: compare a stamp, take the lock, let pnpm install, write the stamp.
 import { spawn, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 
 import { withLock } from './lock.mjs'
@@ -27,16 +27,26 @@ export async function install({ all }) {
       if (isInstalled(all)) return
       const hash = wantedHash()
       await pnpmInstall(all)
-      writeFileSync(stampPath, JSON.stringify({ hash, all }) + '\n')
+      // By a rename: half a stamp would be worse than none.
+      writeFileSync(`${stampPath}.new`, JSON.stringify({ hash, all }) + '\n')
+      renameSync(`${stampPath}.new`, stampPath)
     },
     (owner) => console.error(`bootstrap: waiting for the install that process ${owner} is running`),
   )
 }
 
 function isInstalled(all) {
-  if (!existsSync(stampPath)) return false
-  const stamp = JSON.parse(readFileSync(stampPath, 'utf8'))
-  return stamp.hash === wantedHash() && (stamp.all || !all) && foldersStand(all)
+  const stamp = readStamp()
+  return stamp?.hash === wantedHash() && (stamp.all || !all) && foldersStand(all)
+}
+
+/** What was installed; undefined where that is not known, and so must be done again. */
+function readStamp() {
+  try {
+    return JSON.parse(readFileSync(stampPath, 'utf8'))
+  } catch {
+    return undefined
+  }
 }
 
 /** Whether every package that depends on something still has its node_modules: people delete folders. */

@@ -11,6 +11,7 @@ export {
 export { failConn, hasAfterSend, settleConn } from './conn.ts'
 export { describe } from './describe.ts'
 export { finalize, type FinalResponse } from './finalize.ts'
+export { closeInfo } from './info.ts'
 export type { Incoming, ServerContext } from './incoming.ts'
 export { compile, type Program } from './program.ts'
 export { PullSource, type Pullable, type PullSourceOptions } from './pull-source.ts'

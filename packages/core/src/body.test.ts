@@ -146,3 +146,12 @@ test('concatBytes joins runs of bytes, and copies nothing where there is one', (
   assert.deepEqual(concatBytes([]), new Uint8Array())
   assert.deepEqual(concatBytes([one, new Uint8Array(), encodeText('two')]), encodeText('onetwo'))
 })
+
+test('what can be iterated, or lacks a method, is no BodySource', () => {
+  const source = { start() {}, drained() {}, stop() {}, closed() {} }
+  assert.equal(isBodySource(source), true)
+  assert.equal(isBodySource({ ...source, async *[Symbol.asyncIterator]() {} }), false)
+  for (const method of Object.keys(source)) {
+    assert.equal(isBodySource({ ...source, [method]: undefined }), false)
+  }
+})

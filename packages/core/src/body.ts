@@ -69,11 +69,11 @@ export class Chunk {
   }
 }
 
-/** Whether `body` pushes by itself. */
+/** Whether `body` pushes by itself: it has the four methods, and cannot be iterated. */
 export function isBodySource(body: unknown): body is BodySource {
-  return (
-    typeof body === 'object' && body !== null && 'start' in body && typeof body.start === 'function'
-  )
+  if (typeof body !== 'object' || body === null || Symbol.asyncIterator in body) return false
+  const { start, drained, stop, closed } = body as Partial<BodySource>
+  return [start, drained, stop, closed].every((method) => typeof method === 'function')
 }
 
 /** Returns `body` where it can be one.

@@ -135,7 +135,7 @@ test('what sets something returns the conn it is called on', () => {
   assert.equal(same.withStatus(200), conn)
   assert.equal(same.withBody('x'), conn)
   assert.equal(same.withResponseHeader('x', 'y'), conn)
-  assert.equal(same.withState(new Date(0)), conn)
+  assert.equal(same.withState(new URL('http://x/')), conn)
   assert.equal(same.pushPath('/x'), conn)
   assert.equal(
     same.afterSend(() => {}),
@@ -445,4 +445,11 @@ test('the rejection of an async afterSend is reported', async () => {
   await app.get('/')
   await new Promise(setImmediate)
   assert.deepEqual(app.errors, [{ error, place: 'afterSend' }])
+})
+
+test('json() keeps a content type that is set', async () => {
+  const app = testApp((conn) =>
+    conn.withResponseHeader('Content-Type', 'application/problem+json').json({}),
+  )
+  assert.equal((await app.get('/')).headers.get('content-type'), 'application/problem+json')
 })

@@ -6,11 +6,12 @@ import { describe } from './describe.ts'
 import { HeaderMap } from './header-map.ts'
 import type { HeaderValue } from './header-map.ts'
 import type { Incoming } from './incoming.ts'
+import { isPromiseLike } from './is-promise-like.ts'
 import type { Method } from './method.ts'
 import { discardBody } from './pull-source.ts'
 import { RequestBody } from './request-body.ts'
 import { StateMap } from './state.ts'
-import type { Has, Key, Lookup, Provided, Token, ValueOf } from './state.ts'
+import type { ClassToken, Key, Lookup, Provided, Token, ValueOf } from './state.ts'
 import { checkStatus } from './status.ts'
 import type { Swansong } from './swansong.ts'
 
@@ -107,7 +108,8 @@ export class Conn<in P = never> {
     return new URLSearchParams(this.querystring)
   }
 
-  /** The target in origin form: the whole path and, where there is one, `?` and the query. */
+  /** The target in origin form: the whole path and, where there is one, `?` and the query. Scheme and
+   * host, as a client of a proxy sends them, are left out. */
   get pathAndQuery(): string {
     const { path, querystring, hasQuery } = this.#splitTarget()
     return hasQuery ? `${path}?${querystring}` : path
@@ -244,15 +246,18 @@ export class Conn<in P = never> {
     return this.withStatus(200).withBody(body).halt()
   }
 
-  /** Sets `Content-Type: application/json` and the body, and halts. The status is 200 unless one is
-   * set: `conn.withStatus(201).json(order)`.
+  /** Sets the body, and halts. The status is 200 and the content type `application/json` unless others
+   * are set: `conn.withStatus(201).json(order)`.
    * @throws {TypeError} When `value` has no JSON form, as `undefined` or a cycle. */
   json(value: unknown): Halted {
     const text: string | undefined = JSON.stringify(value)
     if (text === undefined)
       throw new TypeError(`Cannot send ${describe(value)} as JSON: it has no JSON form`)
     this.#status ??= 200
-    return this.withResponseHeader('Content-Type', 'application/json').withBody(text).halt()
+    if (!this.responseHeaders.has('content-type')) {
+      this.responseHeaders.set('Content-Type', 'application/json')
+    }
+    return this.withBody(text).halt()
   }
 
   get isHalted(): boolean {
@@ -290,10 +295,10 @@ export class Conn<in P = never> {
     return this.#state?.take(key)
   }
 
-  /** Stores a value under its class, in place of a former one.
+  /** Stores a value under its class, the one it was made by, in place of a former one.
    * @throws {TypeError} When it has no class of its own: a plain object, an array, a function or a
    * primitive. Use a key for those. */
-  withState<T extends object>(value: T): Conn<P | Has<T>>
+  withState<T extends object>(value: T): Conn<P | ClassToken<T>>
   /** Stores a value under a class or a key, in place of a former one. */
   withState<const K extends Key>(key: K, value: ValueOf<K>): Conn<P | Token<K>>
   withState(...args: unknown[]): Conn<any> {
@@ -338,7 +343,7 @@ export class Conn<in P = never> {
         try {
           // It may be async for all that its type says: its rejection is an error like any other.
           const pending: unknown = callback(isSent)
-          if (pending instanceof Promise) pending.catch(onError)
+          if (isPromiseLike(pending)) pending.then(undefined, onError)
         } catch (error) {
           onError(error)
         }

@@ -31,7 +31,11 @@ export class BodyAbortedError extends Error {
 
 /** The status of an error that is the client's doing; undefined for every other. */
 export function clientErrorStatus(error: unknown): number | undefined {
-  if (error instanceof BodyTooLongError) return 413
-  if (error instanceof MalformedBodyError || error instanceof BodyAbortedError) return 400
+  try {
+    if (error instanceof BodyTooLongError) return 413
+    if (error instanceof MalformedBodyError || error instanceof BodyAbortedError) return 400
+  } catch {
+    // A proxy may throw when it is asked what it is: then it is none of these.
+  }
   return undefined
 }

@@ -279,3 +279,27 @@ function connOf(method: string): Conn {
     openBody: () => assert.fail('nobody reads the body'),
   })
 }
+
+test('a Content-Length that a handler has set on a 204 or 205 is refused: what follows would be the body', () => {
+  for (const status of [204, 205]) {
+    assert.throws(
+      () =>
+        final('GET', (conn) =>
+          conn.withStatus(status).withResponseHeader('Content-Length', 5).withBody('hello'),
+        ),
+      { message: `Cannot send a ${status} with the Content-Length 5: it has no body` },
+    )
+  }
+  const reset = final('GET', (conn) => conn.withStatus(205).withResponseHeader('Content-Length', 0))
+  assert.deepEqual(reset.rawHeaders, ['Content-Length', '0'])
+})
+
+test('a length that is no whole number of bytes is refused', () => {
+  for (const length of [NaN, -1, 4.5, Infinity, '5', null]) {
+    const source = { ...spySource(), length: length as number }
+    assert.throws(
+      () => final('GET', (conn) => conn.ok(source)),
+      /^TypeError: Cannot send a body of length/,
+    )
+  }
+})

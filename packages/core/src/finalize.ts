@@ -41,10 +41,21 @@ export function finalize(conn: Conn, byteLength: (text: string) => number): Fina
       : toBodySource(body)
   const length =
     final === undefined ? 0 : typeof final === 'string' ? byteLength(final) : final.length
+  if (length !== undefined && !(Number.isSafeInteger(length) && length >= 0)) {
+    throw new TypeError(
+      `Cannot send a body of length ${describe(length)}: it must be a whole number of bytes`,
+    )
+  }
   const declared = declaredLength(rawHeaders)
   if (declared !== undefined && length !== undefined && declared !== length && mayBeSent) {
     throw new TypeError(
       `Cannot send a body of ${length} bytes with the Content-Length ${declared}: leave the header out, it is set from the body`,
+    )
+  }
+  // RFC 9110 §8.6, §15.3.6: a client would take what follows on the connection for the body.
+  if (declared !== undefined && (status === 204 || (status === 205 && declared > 0))) {
+    throw new TypeError(
+      `Cannot send a ${status} with the Content-Length ${declared}: it has no body`,
     )
   }
   const lengthToAdd = status === 205 ? 0 : length

@@ -35,7 +35,10 @@ export interface HandlerWithoutRun extends HandlerParts {
   readonly run?: never
 }
 
-type ResultOf<P> = Conn<P> | Promise<Conn<P>> | ([P] extends [never] ? void | Promise<void> : never)
+type ResultOf<P> =
+  | Conn<P>
+  | Promise<Conn<P>>
+  | ([P] extends [never] ? void | Promise<Conn<P> | void> : never)
 
 /** A handler that needs In and, where it does not halt, provides P.
  *
@@ -43,6 +46,7 @@ type ResultOf<P> = Conn<P> | Promise<Conn<P>> | ([P] extends [never] ? void | Pr
 export type Handler<In = never, P = never> =
   | HandlerFn<In, ResultOf<P>>
   | HandlerObject<In, ResultOf<P>>
+  | ([P] extends [never] ? HandlerWithoutRun : never)
 
 /** Handlers that neither need nor provide state: a string is `conn.ok(string)`, header fields are
  * appended to the response, `undefined`, `null` and `false` do nothing. */
@@ -64,10 +68,13 @@ export interface Sequence<out In, in P> extends HandlerObject<In, any> {
  *
  * `Conn<A> | Conn<A | B>` gives A; halted branches do not count; nested tuples add up; what a
  * generic handler provides is not known and gives nothing. */
-export type Out<R> = OutOf<Awaited<R>>
+export type Out<R> = IsAny<R> extends true ? never : OutOf<Awaited<R>>
+type IsAny<T> = 0 extends 1 & T ? true : false
 // `[R]`: what one path returns must not count for the others, as it would if R were taken apart.
 type OutOf<R> = [R] extends [readonly unknown[]]
-  ? OutEach<R[number]>
+  ? number extends R['length']
+    ? never // a list, which may be empty
+    : OutEach<R[number]>
   : Known<Provided<Exclude<R, Halted>>>
 type Known<P> = unknown extends P ? never : P
 type OutEach<E> = E extends unknown ? Out<E> : never

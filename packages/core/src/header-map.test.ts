@@ -329,3 +329,8 @@ test('JSON has lower-case names, one value as a string, several as an array, and
     '{"a":["1","3","4"],"b":"2","__proto__":"x","constructor":"y"}',
   )
 })
+
+test('a copy has the bytes that were received, also where they are no UTF-8', () => {
+  const received = HeaderMap.fromRawHeaders(['x', '\xe9', 'y', 'z'])
+  assert.deepEqual(new HeaderMap(received).toRawHeaders(), ['x', '\xe9', 'y', 'z'])
+})

@@ -111,6 +111,12 @@ export class HeaderMap implements Iterable<[name: string, value: string]> {
 
   /** Appends every field of another map, a web `Headers`, an iterable of pairs or a record. */
   appendAll(fields: HeadersInput): this {
+    if (fields instanceof HeaderMap) {
+      // As they are: what was received may be no UTF-8, and stays what it is.
+      this.#own()
+      this.#lines.push(...fields.#lines)
+      return this
+    }
     const entries = isIterable(fields) ? fields : Object.entries(fields)
     for (const [name, value] of entries) this.append(name, value)
     return this

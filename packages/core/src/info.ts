@@ -16,6 +16,9 @@ export type Listener =
   | { readonly kind: 'unix'; readonly path: string; readonly isSecure: boolean }
   | { readonly kind: 'other'; readonly description: string; readonly isSecure: boolean }
 
+/** For servers: shared state is read-only from here on. */
+export let closeInfo: (info: Info) => void
+
 /** The server, as handlers meet it once, before anything is served. */
 export class Info {
   /** The addresses it is bound to, in the order of the options; the first is the primary one. */
@@ -62,11 +65,6 @@ export class Info {
     return this.#insert(args)
   }
 
-  /** For servers: shared state is read-only from here on. */
-  close(): void {
-    this.#isReady = true
-  }
-
   #insert(args: readonly unknown[]): unknown {
     if (this.#isReady) {
       throw new TypeError(
@@ -74,6 +72,12 @@ export class Info {
       )
     }
     return this.#shared.insert(args)
+  }
+
+  static {
+    closeInfo = (info) => {
+      info.#isReady = true
+    }
   }
 }
 
@@ -110,6 +114,4 @@ export class Init {
   get name(): string {
     return `Init(${this.init.name})`
   }
-
-  run(): void {}
 }

@@ -2,6 +2,7 @@
 
 import { callSafely } from './call-safely.ts'
 import { describe } from './describe.ts'
+import { isPromiseLike } from './is-promise-like.ts'
 
 /** What can be iterated. `object`: a string is an iterable of strings, and never what was meant. */
 export type IterableSource<T> = (Iterable<T> & object) | AsyncIterable<T> | ReadableStream<T>
@@ -15,7 +16,7 @@ export function iteratorOf<T>(source: IterableSource<T>): AnyIterator<T> {
   if (typeof source === 'object' && source !== null) {
     if (Symbol.asyncIterator in source) {
       const iterator = source[Symbol.asyncIterator]()
-      return isDestroyable(source)
+      return isNodeStream(source)
         ? { next: () => iterator.next(), return: () => destroy(source) }
         : iterator
     }
@@ -33,19 +34,21 @@ export function iteratorOf<T>(source: IterableSource<T>): AnyIterator<T> {
 export function closeIterator(iterator: AnyIterator<unknown> | undefined): void {
   try {
     const closing: unknown = iterator?.return?.()
-    if (closing instanceof Promise) closing.catch(() => {})
+    if (isPromiseLike(closing)) closing.then(undefined, () => {})
   } catch {
     // as above, for a sync return()
   }
 }
 
-/** Lets go of a source that will not be opened. */
+/** Lets go of a source that will not be opened.
+ *
+ * What is only iterable holds nothing yet, and may be somebody else's: it is left alone. */
 export function discardSource(source: unknown): void {
   // A function was not called; what is no object was refused.
   if (typeof source !== 'object' || source === null) return
   if (source instanceof ReadableStream) source.cancel().catch(() => {}) // it is locked: somebody reads it
-  else if (isDestroyable(source)) callSafely(() => void source.destroy())
-  else if ('return' in source) closeIterator(source as unknown as AnyIterator<unknown>)
+  else if (isNodeStream(source)) callSafely(() => void source.destroy())
+  else if ('next' in source) closeIterator(source as AnyIterator<unknown>)
 }
 
 /** A stream by its reader, because the stream's own iterator cannot be closed while a read waits. */
@@ -60,16 +63,23 @@ function readerIterator<T>(stream: ReadableStream<T>): AsyncIterator<T, undefine
   }
 }
 
-/** A node stream: its iterator, too, cannot be closed while a read waits, but the stream can. */
-interface Destroyable {
+/** A Node stream: its iterator, too, cannot be closed while a read waits, but the stream can. */
+interface NodeStream {
+  pipe(): unknown
   destroy(): unknown
 }
 
-function isDestroyable(source: object): source is Destroyable {
-  return 'destroy' in source && typeof source.destroy === 'function'
+/** By two of its methods: other things, too, can be destroyed, and go on living for others. */
+function isNodeStream(source: object): source is NodeStream {
+  return (
+    'destroy' in source &&
+    typeof source.destroy === 'function' &&
+    'pipe' in source &&
+    typeof source.pipe === 'function'
+  )
 }
 
-function destroy(stream: Destroyable): Promise<IteratorResult<never, undefined>> {
+function destroy(stream: NodeStream): Promise<IteratorResult<never, undefined>> {
   stream.destroy()
   return Promise.resolve({ done: true, value: undefined })
 }

@@ -803,3 +803,16 @@ test('a body whose closed() throws does not stop the answer to an error', (t) =>
   assert.equal(conn.status, 500)
   assert.deepEqual(uncaught(), [failure])
 })
+
+test('an error that throws when it is looked at is a 500 like any other', async () => {
+  const { proxy, revoke } = Proxy.revocable({}, {})
+  revoke()
+  for (const isAsync of [false, true]) {
+    const app = testApp(() => {
+      if (isAsync) return Promise.reject(proxy)
+      throw proxy
+    })
+    assert.equal((await app.get('/')).status, 500)
+    assert.equal(app.errors[0]?.error, proxy)
+  }
+})

@@ -3,11 +3,13 @@
  * Flattening keeps the meaning because `halt()` is one flag on the conn: what ends an inner tuple
  * ends the ones around it. Steps run synchronously until the first promise. */
 
+import { callSafely } from './call-safely.ts'
 import { Conn, failConn } from './conn.ts'
 import { describe } from './describe.ts'
 import { clientErrorStatus } from './errors.ts'
 import type { HandlerFn, HandlerParts, Result } from './handler.ts'
 import { HeaderMap } from './header-map.ts'
+import { isPromiseLike } from './is-promise-like.ts'
 import type { Info, InitFn } from './info.ts'
 import { HandlerSequence } from './sequence.ts'
 
@@ -262,31 +264,14 @@ function wrongResult(result: unknown, place: Place): TypeError {
   )
 }
 
-function isPromiseLike(value: unknown): value is PromiseLike<unknown> {
-  return (
-    typeof value === 'object' &&
-    value !== null &&
-    'then' in value &&
-    typeof value.then === 'function'
-  )
-}
-
 function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : describe(error)
 }
 
 function guarded(onError: OnError): OnError {
-  return (error, context) => {
-    try {
-      onError(error, context)
-    } catch (failure) {
-      rethrow(failure)
-    }
-  }
+  return (error, context) => callSafely(() => onError(error, context))
 }
 
 function rethrow(error: unknown): void {
-  queueMicrotask(() => {
-    throw error
-  })
+  throw error
 }

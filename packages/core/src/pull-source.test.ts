@@ -534,3 +534,26 @@ function stuck(onReturn: () => unknown): AsyncIterable<string> {
 function settled(): Promise<void> {
   return new Promise((resolve) => setImmediate(() => setImmediate(resolve)))
 }
+
+test('a generator that is stopped from within next() writes no more, and is closed', () => {
+  let closed = 0
+  const sink = new TestSink()
+  let stop = (): void => {}
+  const body = new PullSource<string>(
+    (function* () {
+      try {
+        yield 'a'
+        stop()
+        yield 'b'
+      } finally {
+        closed++
+      }
+    })(),
+    encodeText,
+    { isEndless: true },
+  )
+  stop = () => body.stop()
+  body.start(sink)
+  assert.deepEqual(sink.log, ['a', 'end'])
+  assert.equal(closed, 1)
+})

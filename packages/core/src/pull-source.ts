@@ -7,6 +7,7 @@ import { encodeText, isBodySource } from './body.ts'
 import type { Body, BodySink, BodySource, Chunk } from './body.ts'
 import { callSafely } from './call-safely.ts'
 import { describe } from './describe.ts'
+import { isPromiseLike } from './is-promise-like.ts'
 import { closeIterator, discardSource, iteratorOf } from './iterator-of.ts'
 import type { AnyIterator, IterableSource } from './iterator-of.ts'
 
@@ -83,9 +84,12 @@ export class PullSource<T> implements BodySource {
     try {
       if (first !== undefined && !this.#take(first)) return
       while (!this.#isEnded) {
-        const next = this.#iterator!.next()
+        const iterator = this.#iterator!
+        const next = iterator.next()
+        // Stopped from within next(): a generator could not be closed while it ran.
+        if (this.#isEnded) return closeIterator(iterator)
         if (isPromiseLike(next)) {
-          next.then(this.#onStep, this.#onError)
+          next.then(this.#onStep as (step: unknown) => void, this.#onError)
           return
         }
         if (!this.#take(next)) return
@@ -153,8 +157,4 @@ function encodeBodyChunk(chunk: Uint8Array | string): Uint8Array {
   throw new TypeError(
     `Cannot write ${describe(chunk)} to a response body: expected a string or a Uint8Array`,
   )
-}
-
-function isPromiseLike<T>(value: T | PromiseLike<T>): value is PromiseLike<T> {
-  return typeof (value as PromiseLike<T>).then === 'function'
 }

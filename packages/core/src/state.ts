@@ -5,6 +5,7 @@
 
 import type { Conn } from './conn.ts'
 import { describe } from './describe.ts'
+import { isPromiseLike } from './is-promise-like.ts'
 
 // Phantoms: declared, never assigned. They cost nothing at run time and clash with no name.
 declare const has: unique symbol
@@ -21,7 +22,8 @@ export interface Has<in out T> {
  *
  * Made by `State.key<T>()('name')`. It is its own token: write `Conn<typeof Messages>`. */
 export interface StateKey<in out Name extends string, in out T> {
-  /** The name given to `State.key`, shown in messages. Two keys of one name are still two keys. */
+  /** The name given to `State.key`, shown in messages. Two keys of one name are two keys at run time,
+   * but one to the compiler if their types are the same: name them `package/name`. */
   readonly name: Name
   readonly [keyed]: (value: T) => T
 }
@@ -52,8 +54,11 @@ export type ValueOf<K> = K extends { readonly [keyed]: (value: any) => infer T }
       ? I
       : never
 
+/** The token of a value's class; none for `any`, which would meet every need. */
+export type ClassToken<T> = boolean extends (T extends never ? true : false) ? never : Has<T>
+
 /** The token that a key stands for. */
-export type Token<K> = K extends AnyStateKey ? K : Has<ValueOf<K>>
+export type Token<K> = K extends AnyStateKey ? K : ClassToken<ValueOf<K>>
 
 type Same<A, B> = [A] extends [B] ? ([B] extends [A] ? true : false) : false
 
@@ -72,7 +77,7 @@ type Find<P, K> =
 
 /** `T` where the tokens P provide it, else `T | undefined`. */
 export type Lookup<P, K> = unknown extends P
-  ? ValueOf<K>
+  ? ValueOf<K> | undefined // a halted conn, which may hold nothing
   : [Find<P, K>] extends [never]
     ? ValueOf<K> | undefined
     : Find<P, K>
@@ -94,7 +99,8 @@ export class State<in T> {
     this.#value = value
   }
 
-  /** Makes a handler that stores `value` under its class.
+  /** Makes a handler that stores `value` under its class, the one it was made by: for a `RedisStore`
+   * that is to be found as its base `Store`, use `State.new(Store, value)`.
    *
    * ```ts
    * import { State, handlers, type Handler } from '@wakerobin/core'
@@ -104,7 +110,7 @@ export class State<in T> {
    * ```
    * @throws {TypeError} When `value` is a plain object, an array, a function or a primitive: those
    * have no class of their own, use `State.new(key, value)`. */
-  static new<T extends object>(value: T): State<Has<T>>
+  static new<T extends object>(value: T): State<ClassToken<T>>
   /** Makes a handler that stores `value` under `key`, a class or a `State.key`. */
   static new<const K extends Key>(key: K, value: ValueOf<K>): State<Token<K>>
   static new(...args: [unknown] | [unknown, unknown]): State<any> {
@@ -182,7 +188,7 @@ const useAKey =
   "use a class of your own, or make a key: const Config = State.key<Config>()('config'), then State.new(Config, value) and conn.state(Config)"
 
 /** Builtins that are nobody's class in particular: what is stored under them would collide. */
-const classless: ReadonlySet<unknown> = new Set([
+const classless: ReadonlySet<unknown> = new Set<unknown>([
   Object,
   Array,
   Function,
@@ -191,6 +197,14 @@ const classless: ReadonlySet<unknown> = new Set([
   Boolean,
   BigInt,
   Symbol,
+  Map,
+  Set,
+  WeakMap,
+  WeakSet,
+  Promise,
+  Date,
+  RegExp,
+  Error,
 ])
 
 function isKey(key: unknown): key is Key {
@@ -202,7 +216,8 @@ function classOf(value: unknown): Key {
   const isObject = typeof value === 'object' && value !== null
   const constructor: unknown = isObject ? Object.getPrototypeOf(value)?.constructor : undefined
   if (!isKey(constructor) || constructor instanceof NamedKey) {
-    throw new TypeError(`Cannot store ${describe(value)} under its class: ${useAKey}`)
+    const hint = isPromiseLike(value) ? 'await it first' : useAKey
+    throw new TypeError(`Cannot store ${describe(value)} under its class: ${hint}`)
   }
   return constructor
 }

@@ -185,15 +185,15 @@ test('an app that is no handler is refused at once', () => {
 })
 
 test('a source that always has more leaves the test a turn, to stop it', async () => {
-  let isStopped = false
+  const test = { isStopped: false }
   function* endless(): Generator<Uint8Array> {
     const bytes = new Uint8Array(64 * 1024)
-    while (!isStopped) yield bytes
+    while (!test.isStopped) yield bytes
   }
   const app = testApp((conn) => conn.ok(new PullSource(endless(), (bytes) => bytes)))
   const pending = app.get('/')
   setImmediate(() => {
-    isStopped = true
+    test.isStopped = true
   })
   const response = await pending
   assert.equal(response.isCut, false)
@@ -216,4 +216,17 @@ test('every method has a function, and a JSON body its content type', async () =
   assert.equal((await app.head('/', request)).headers.get('content-length'), '47')
   const typed = await app.post('/', { json: null, headers: { 'content-type': 'text/x' } })
   assert.deepEqual(typed.json(), ['POST', 'text/x', 'null'])
+})
+
+test('a body that is not as long as it promised is cut, as on a server', async () => {
+  const body = {
+    length: 3,
+    start: (sink: BodySink) => (sink.write(encodeText('12345')), sink.end()),
+    drained() {},
+    stop() {},
+    closed() {},
+  }
+  const app = testApp((conn) => conn.ok(body))
+  assert.equal((await app.get('/')).isCut, true)
+  assert.match(String(app.errors[0]?.error), /^RangeError: Cannot send a body of 5 bytes/)
 })

@@ -11,7 +11,7 @@ import type { FinalResponse } from './finalize.ts'
 import { HeaderMap } from './header-map.ts'
 import type { HeadersInput } from './header-map.ts'
 import type { Incoming, ServerContext } from './incoming.ts'
-import { Info } from './info.ts'
+import { closeInfo, Info } from './info.ts'
 import type { Listener } from './info.ts'
 import type { Method } from './method.ts'
 import { compile } from './program.ts'
@@ -105,7 +105,7 @@ export class TestApp {
 
   /** Runs every `init`, once. Requests do it by themselves. */
   init(): Promise<void> {
-    this.#ready ??= this.#program.init(this.#info).then(() => this.#info.close())
+    this.#ready ??= this.#program.init(this.#info).then(() => closeInfo(this.#info))
     return this.#ready
   }
 
@@ -140,7 +140,7 @@ export class TestApp {
       new Conn(incoming(method, target, request, this.#context)),
     )
     const response = this.#finalize(conn)
-    const received = await this.#receive(response.body, conn)
+    const received = await this.#receive(response, conn)
     settleConn(conn, !received.isCut, (error) => this.errors.push({ error, place: 'afterSend' }))
     return new TestResponse(conn, response, received)
   }
@@ -160,7 +160,7 @@ export class TestApp {
     }
   }
 
-  async #receive(body: FinalResponse['body'], conn: Conn): Promise<ReceivedBody> {
+  async #receive({ body, bodyLength }: FinalResponse, conn: Conn): Promise<ReceivedBody> {
     if (body === undefined || typeof body === 'string' || body instanceof Uint8Array) {
       const bytes =
         body === undefined ? new Uint8Array() : typeof body === 'string' ? encodeText(body) : body
@@ -171,9 +171,9 @@ export class TestApp {
       const received = collect(body)
       if (conn.swansong.state !== 'running') body.stop()
       const { bytes, end } = await received
-      if (typeof end === 'object')
-        this.errors.push({ error: end.cause, place: 'the response body' })
-      return { bytes, isCut: end !== 'done' }
+      const error = typeof end === 'object' ? end.cause : lengthError(bytes.length, bodyLength)
+      if (error !== undefined) this.errors.push({ error, place: 'the response body' })
+      return { bytes, isCut: end !== 'done' || error !== undefined }
     } finally {
       this.#streams.delete(body)
     }
@@ -235,8 +235,9 @@ function incoming(
   }
   if (!headers.has('host')) headers.set('Host', 'wakerobin.test')
   const bytes = typeof body === 'string' ? encodeText(body) : body
-  if (bytes instanceof Uint8Array) headers.set('Content-Length', bytes.length)
-  else if (bytes !== undefined) headers.set('Transfer-Encoding', 'chunked')
+  const isFramed = headers.has('content-length') || headers.has('transfer-encoding')
+  if (bytes instanceof Uint8Array && !isFramed) headers.set('Content-Length', bytes.length)
+  else if (bytes !== undefined && !isFramed) headers.set('Transfer-Encoding', 'chunked')
   return {
     method,
     target,
@@ -257,6 +258,12 @@ function incoming(
 
 function byteLength(text: string): number {
   return encodeText(text).length
+}
+
+/** A body that is not what it promised to be, which a server cuts. */
+function lengthError(length: number, promised: number | undefined): RangeError | undefined {
+  if (promised === undefined || promised === length) return undefined
+  return new RangeError(`Cannot send a body of ${length} bytes: its length promised ${promised}`)
 }
 
 type BodyEnd = 'done' | 'cut' | { readonly cause: unknown }

@@ -212,7 +212,8 @@ const forgetsLater: Handler<never, Has<User>> = async (conn) => conn.withStatus(
 // @ts-expect-error it returns nothing, so nobody knows what the conn holds
 const silent: Handler<never, Has<User>> = (conn) => void conn.withState(new User())
 // @ts-expect-error it provides on one path only
-const sometimes: Handler<never, Has<User>> = (conn) => (isLucky ? conn.withState(new User()) : conn)
+const onSomePaths: Handler<never, Has<User>> = (conn) =>
+  isLucky ? conn.withState(new User()) : conn
 // @ts-expect-error it provides something else
 const other: Handler<never, Has<User>> = (conn) => conn.withState(new Session())
 
@@ -729,3 +730,35 @@ handlers((conn: Conn) => conn.withState(new User()), greet)
 testApp([guest, greet])
 
 export {}
+
+// ----------------------------------------------------------------------- what is not believed
+
+// A list that was built at run time may be empty.
+const providers: Handler<never, Has<User>>[] = []
+// @ts-expect-error nothing is certain to provide a User
+testApp([providers, greet])
+// @ts-expect-error and neither is what map() makes
+testApp([['Fern'].map(() => State.new(new User())), greet])
+
+// A halted conn may hold nothing, whatever it may stand for.
+testApp((conn) => {
+  const halted = conn.withStatus(403).halt()
+  // @ts-expect-error possibly undefined
+  void halted.state(User).name
+  return halted
+})
+
+// `any` provides nothing, and may stand wherever a handler may.
+declare const untyped: any
+testApp([(conn: Conn) => untyped(conn), (conn) => conn.ok('x')])
+// @ts-expect-error
+testApp([(conn: Conn) => untyped(conn), greet])
+// @ts-expect-error
+testApp([State.new(untyped), greet])
+
+// A handler may be an object without run, and an async one may return the conn on some paths only.
+const stamped: Handler = { beforeSend: (conn) => void conn.withResponseHeader('x', 'y') }
+const answersSome: Handler = async (conn) => {
+  if (conn.path === '/') return conn.ok('x')
+}
+testApp([stamped, answersSome])

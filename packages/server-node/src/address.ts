@@ -28,7 +28,7 @@ export function addressToBind(
   options: AddressOptions,
   env: Readonly<Record<string, string | undefined>>,
 ): Bind[] {
-  const host = options.host ?? (env.HOST || 'localhost')
+  const host = options.host || env.HOST || 'localhost'
   if (/^[./~]/.test(host)) return [{ path: host }]
   const port =
     options.port === undefined

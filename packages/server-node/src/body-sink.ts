@@ -40,25 +40,42 @@ export class ActiveBodies {
   }
 }
 
-/** Takes a source to a response, whose head is made but not sent.
+/** The head of a response, which goes out with the first bytes of its body. */
+export interface Head {
+  /** Makes it. */
+  write(): void
+  /** Sends an error in its place. */
+  fail(): void
+}
+
+/** Takes a source to a response.
  *
+ * The head goes out when the source first writes, or when it has begun: what fails before is a 500.
  * Writes to the socket, not to the response: a chunk that many clients get is framed once, for all. */
 export class ResponseSink implements BodySink {
   readonly #conn: Conn
   readonly #source: BodySource
   readonly #length: number | undefined
   readonly #exchange: Exchange
+  readonly #head: Head
   readonly #response: ServerResponse
   readonly #socket: Socket
   readonly #forget: () => void
   #written = 0
-  #isStarted = false
+  #isHeadOut = false
   #isCorked = false
   #isFull = false
   #isOver = false
 
   /** @param length What the body must amount to, in bytes, where it is known. */
-  constructor(conn: Conn, source: BodySource, length: number | undefined, exchange: Exchange) {
+  constructor(
+    conn: Conn,
+    source: BodySource,
+    length: number | undefined,
+    exchange: Exchange,
+    head: Head,
+  ) {
+    this.#head = head
     this.#conn = conn
     this.#source = source
     this.#length = length
@@ -89,6 +106,7 @@ export class ResponseSink implements BodySink {
       )
       return false
     }
+    if (!this.#sendHead()) return false
     this.#cork()
     const hasRoom = this.#socket.write(this.#frame(chunk))
     if (!hasRoom && !this.#isFull) {
@@ -108,14 +126,17 @@ export class ResponseSink implements BodySink {
       )
       return
     }
+    if (!this.#sendHead()) return
     this.#finish()
     this.#response.end()
   }
 
   abort(error: unknown): void {
     if (this.#isOver) return
-    this.cut()
+    if (this.#isHeadOut) this.cut()
+    else this.#finish()
     this.#report(error)
+    if (!this.#isHeadOut) this.#head.fail()
   }
 
   cut(): void {
@@ -137,7 +158,6 @@ export class ResponseSink implements BodySink {
 
   #begin(): void {
     if (this.#isOver) return
-    this.#isStarted = true
     if (this.isEndless) {
       // The end may have come while the handlers were at work, and will not come again.
       if (this.#socket.readableEnded) {
@@ -146,11 +166,10 @@ export class ResponseSink implements BodySink {
       }
       this.#socket.once('end', this.#onGone)
     }
-    this.#cork()
-    this.#flushHead()
     this.#call(() => this.#source.start(this))
+    if (this.#isOver || !this.#sendHead()) return
     // Only now: a source that has not started cannot say last words.
-    if (!this.#isOver) this.#exchange.bodies.add(this)
+    this.#exchange.bodies.add(this)
   }
 
   /** Calls the source. What it throws concerns its own response, and nobody else's. */
@@ -167,12 +186,23 @@ export class ResponseSink implements BodySink {
     this.#exchange.onError(error, { conn: this.#conn, place: 'the response body' })
   }
 
-  #flushHead(): void {
+  /** Sends the head, once. Returns false where node refused it, and an error was sent. */
+  #sendHead(): boolean {
+    if (this.#isHeadOut) return true
+    try {
+      this.#head.write()
+    } catch (error) {
+      this.abort(error)
+      return false
+    }
+    this.#isHeadOut = true
+    this.#cork()
     // Node writes a flushed head in the socket's default encoding: UTF-8 would encode header bytes above
     // 0x7F once more.
     this.#socket.setDefaultEncoding('latin1')
     this.#response.flushHeaders()
     this.#socket.setDefaultEncoding('utf8')
+    return true
   }
 
   /** Lets the head and all that is written in this turn go out together. */
@@ -202,7 +232,7 @@ export class ResponseSink implements BodySink {
     if (this.#isOver) return
     this.#finish()
     this.#call(() => this.#source.closed())
-    if (this.#isStarted) this.#socket.destroy()
+    this.#socket.destroy()
   }
 
   #finish(): void {

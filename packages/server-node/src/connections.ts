@@ -14,8 +14,14 @@ export class Connection {
   readonly #onClose = new Set<() => void>()
   readonly #onEnd = new Set<() => void>()
 
-  constructor(socket: Socket) {
+  readonly #halfClosedMs: number
+  #isEnding = false
+
+  constructor(socket: Socket, halfClosedMs: number) {
     this.socket = socket
+    this.#halfClosedMs = Math.min(halfClosedMs, maxTimerMs)
+    // Node's own way to close after the last response, which would destroy the socket at once.
+    socket.destroySoon = () => this.end()
     const ip = socket.remoteAddress
     this.peerIp = ip?.startsWith('::ffff:') === true && ip.includes('.') ? ip.slice(7) : ip
   }
@@ -55,26 +61,62 @@ export class Connection {
   }
 
   ended(): void {
-    for (const callback of this.#onEnd) callback()
-    this.#onEnd.clear()
+    this.#callOnEnd()
+    if (!this.isIdle) this.#waitHalfClosed()
   }
 
   closed(): void {
-    this.ended()
+    this.#callOnEnd()
     for (const callback of this.#onClose) callback()
     this.#onClose.clear()
   }
 
-  /** Says goodbye: FIN, and the end of the socket soon after, whatever the client does. Reading goes
-   * on meanwhile: a socket that is destroyed with unread input is reset, and the client may lose
-   * what it was sent before. */
+  #callOnEnd(): void {
+    for (const callback of this.#onEnd) callback()
+    this.#onEnd.clear()
+  }
+
+  /** Says goodbye: FIN, and the end of the socket soon after. Reading goes on meanwhile: a socket that
+   * is destroyed with unread input is reset, and the client may lose what it was sent before. A client
+   * that is still sending is heard for two seconds more. */
   end(): void {
+    if (this.#isEnding) return
+    this.#isEnding = true
     this.socket.end()
-    setTimeout(() => this.socket.destroy(), finGraceMs).unref()
+    let rounds = 10
+    this.#whileItMoves(
+      200,
+      () => this.socket.bytesRead,
+      () => rounds-- > 0,
+    )
+  }
+
+  /** The client has ended its side. It may still read; if nothing moves towards it, it has left. */
+  #waitHalfClosed(): void {
+    this.#whileItMoves(
+      this.#halfClosedMs,
+      () => this.socket.bytesWritten,
+      () => true,
+    )
+  }
+
+  /** Destroys the socket as soon as a count stands still for some time, or `goesOn` says so. */
+  #whileItMoves(ms: number, count: () => number, goesOn: () => boolean): void {
+    let before = count()
+    const timer = setInterval(() => {
+      if (!this.socket.destroyed && count() !== before && goesOn()) {
+        before = count()
+      } else {
+        clearInterval(timer)
+        this.socket.destroy()
+      }
+    }, ms).unref()
+    this.socket.once('close', () => clearInterval(timer))
   }
 }
 
-const finGraceMs = 200
+/** Node turns a longer time, and so `Infinity`, into 1 ms. */
+export const maxTimerMs: number = 2 ** 31 - 1
 
 const connectionOf = Symbol('connection')
 type SocketWithConnection = Socket & { [connectionOf]?: Connection }
@@ -82,11 +124,17 @@ type SocketWithConnection = Socket & { [connectionOf]?: Connection }
 /** The connections of a server. */
 export class Connections implements Iterable<Connection> {
   readonly #open = new Set<Connection>()
+  readonly #halfClosedMs: number
   #onEmpty: (() => void) | undefined
+
+  /** @param halfClosedMs How long a client that has ended its side is waited for. */
+  constructor(halfClosedMs: number) {
+    this.#halfClosedMs = halfClosedMs
+  }
 
   /** Takes in a new socket until it closes. */
   add(socket: Socket): void {
-    const connection = new Connection(socket)
+    const connection = new Connection(socket, this.#halfClosedMs)
     ;(socket as SocketWithConnection)[connectionOf] = connection
     this.#open.add(connection)
     socket.once('end', () => connection.ended())

@@ -329,3 +329,34 @@ test('a target or a field with bytes that are no text is a 400, and no handler s
   }
   assert.equal(isReached, false)
 })
+
+test('a client that has ended its side and gets nothing is given up, and what waited for it is told', async (t) => {
+  const told: boolean[] = []
+  let reached = 0
+  const server = await start(
+    t,
+    async (conn) => {
+      conn.afterSend((isSent) => told.push(isSent))
+      reached++
+      if (conn.path === '/never') await new Promise(() => {})
+      return conn.ok(
+        (async function* () {
+          yield 'x'
+          await new Promise(() => {})
+        })(),
+      )
+    },
+    { limits: { halfClosedMs: 20 } },
+  )
+  for (const path of ['/never', '/stalled']) {
+    const client = await server.connect()
+    client.get(path)
+    await until('the handler runs', () => reached > 0)
+    reached = 0
+    client.socket.end()
+    await client.closed()
+  }
+  // The handler that never settles has nothing to tell; the body has ended.
+  await until('the stream is over', () => told.length === 1)
+  assert.deepEqual(told, [false])
+})

@@ -8,6 +8,14 @@ import type { ErrorContext } from '@wakerobin/core'
  * the client. */
 export function reportOnStderr(error: unknown, { conn, place }: ErrorContext): void {
   console.error(
-    `Wakerobin: error in ${place}, on ${conn.method} ${conn.pathAndQuery}\n${inspect(error)}`,
+    `Wakerobin: error in ${place}, on ${conn.method} ${conn.pathAndQuery}\n${shown(error)}`,
   )
+}
+
+function shown(error: unknown): string {
+  try {
+    return inspect(error)
+  } catch {
+    return 'an error that cannot be shown' // its stack is a getter that throws, say
+  }
 }

@@ -139,6 +139,25 @@ describe('run', { concurrency: 3 }, () => {
     assert.match(program.out, /\nStopped\n/)
   })
 
+  test('a signal that comes when an idle server has just stopped changes nothing', async (t) => {
+    // As npm passes on a Ctrl-C: with nothing open the stop is over before the second one.
+    const program = new Program(t, 'hold-on')
+    await program.prints('Ctrl-C to stop')
+    program.kill('SIGINT')
+    await program.prints('run has resolved')
+    program.kill('SIGINT')
+    assert.deepEqual(await program.ended(), success)
+  })
+
+  test('a program that has more to do after run() is left to end by itself, if it says so', async (t) => {
+    const program = new Program(t, 'more-to-do')
+    await program.prints('Ctrl-C to stop')
+    program.kill('SIGTERM')
+    assert.deepEqual(await program.ended(), success)
+    assert.match(program.out, /\nStopped\nclosed the database\nrun has resolved\n$/)
+    assert.equal(program.err, '')
+  })
+
   test('a deadline that passes is exit code 1', async (t) => {
     const program = new Program(t, 'short-deadline')
     const client = await program.connect(t)

@@ -8,12 +8,17 @@ import type { NodeServer } from './server.ts'
 import { prepare } from './serve.ts'
 import type { ServeOptions } from './serve.ts'
 import { onSignals } from './signals.ts'
+import type { Signals } from './signals.ts'
 
 /** How `run` runs: all of `ServeOptions`, and what a program needs besides. */
 export interface RunOptions extends ServeOptions {
   /** The signals that stop the server. The first begins the stop, the next one ends the process at
    * once. `[]` for none. Default SIGINT, SIGTERM and SIGQUIT. */
   signals?: readonly NodeJS.Signals[]
+  /** How long the process may go on when the server has stopped, in milliseconds: what is still open
+   * then is named on stderr, and the process ended. `Infinity`: until it ends by itself, for programs
+   * that have more to do after `await run(app)`. Default 1000. */
+  exitGraceMs?: number
   /** Where lines for people go: where it listens, what it waits for. Default `console.log`. */
   log?: (line: string) => void
 }
@@ -38,19 +43,21 @@ export const run: AppFunction<RunOptions, Promise<void>> = async (
   const log = options.log ?? ((line: string) => console.log(line))
   let binds: readonly Bind[]
   let server: NodeServer
+  let signals: Signals
   try {
     binds = addressToBind(options, process.env)
     server = prepare(app, options)
+    // Before init: a stop that comes during it must find somebody at home.
+    signals = onSignals(options.signals ?? ['SIGINT', 'SIGTERM', 'SIGQUIT'], (signal) => {
+      const line = stoppingLine(server, signal)
+      void server.swansong.shutDown()
+      log(line)
+    })
   } catch (error) {
     reportFailure(error)
-    exitSoon()
+    exitSoon(options)
     return
   }
-  // Before init: a stop that comes during it must find somebody at home.
-  using signals = onSignals(options.signals ?? ['SIGINT', 'SIGTERM', 'SIGQUIT'], (signal) => {
-    log(stoppingLine(server, signal))
-    void server.swansong.shutDown()
-  })
   try {
     await server.start(binds)
     for (const line of startedLines(server)) log(line)
@@ -65,7 +72,7 @@ export const run: AppFunction<RunOptions, Promise<void>> = async (
   } else if (process.exitCode === undefined) {
     log('Stopped')
   }
-  exitSoon()
+  exitSoon(options)
 }
 
 function reportFailure(error: unknown): void {
@@ -95,7 +102,8 @@ function plural(count: number, noun: string): string {
 }
 
 /** Lets the process end by itself; where something of the app keeps it, says what and ends it. */
-function exitSoon(): void {
+function exitSoon({ exitGraceMs = 1000 }: RunOptions): void {
+  if (exitGraceMs === Infinity) return
   setTimeout(() => {
     console.error(
       `Ending the process: still open are ${process.getActiveResourcesInfo().join(', ')}`,
@@ -103,5 +111,3 @@ function exitSoon(): void {
     process.exit()
   }, exitGraceMs).unref()
 }
-
-const exitGraceMs = 1000

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { get as httpGet } from 'node:http'
 import { test } from 'node:test'
 
-import type { Conn } from '@wakerobin/core'
+import type { Body, Conn } from '@wakerobin/core'
 import { logger } from '@wakerobin/logger'
 import { Broadcaster } from '@wakerobin/sse'
 
@@ -285,7 +285,8 @@ test('a response that node refuses to write is a 500, is reported, and stops not
   })
   const client = await server.connect()
   for (const target of ['/trailer', '/trailer?late']) {
-    assert.equal((await client.get(target).response()).status, 500, target)
+    const { head } = await client.get(target).response()
+    assert.match(head, /^HTTP\/1\.1 500 Internal Server Error\r\n/, target)
     assert.equal(server.errors.pop()!.context.place, 'the response')
   }
   assert.equal((await client.get('/').response()).body, 'x')
@@ -442,4 +443,83 @@ test('a status without a body sends nothing after its head', async (t) => {
   await client.get('/304').received('\r\n\r\n')
   await turns()
   assert.equal(withoutDate(client.text), `HTTP/1.1 304 Not Modified\r\n${plainEnd}`)
+})
+
+test('a stream that fails before anything of it is out is a 500, and reported', async (t) => {
+  const locked = new ReadableStream<string>()
+  locked.getReader()
+  const error = new Error('boom')
+  const bodies: Record<string, () => Body> = {
+    '/locked': () => locked,
+    '/start': () => ({
+      start() {
+        throw error
+      },
+      drained() {},
+      stop() {},
+      closed() {},
+    }),
+    '/trailer': () => new ReadableStream<string>(),
+  }
+  const server = await start(t, (conn) => {
+    if (conn.path === '/') return conn.ok('fine')
+    if (conn.path === '/events') {
+      return conn.withSseStream(() => {
+        throw error
+      })
+    }
+    if (conn.path === '/trailer') {
+      conn.withResponseHeader('Trailer', 'X').withResponseHeader('Content-Length', 3)
+    }
+    return conn.ok(bodies[conn.path]!())
+  })
+  const client = await server.connect()
+  for (const path of ['/locked', '/start', '/events', '/trailer']) {
+    const response = await client.get(path).response()
+    assert.match(response.head, /^HTTP\/1\.1 500 Internal Server Error\r\n/, path)
+    assert.equal(response.body, '')
+    assert.equal(server.errors.pop()?.context.place, 'the response body', path)
+  }
+  assert.equal((await client.get('/').response()).body, 'fine')
+})
+
+test('CONNECT is a 501, since nobody makes a tunnel', async (t) => {
+  const server = await start(t, 'hello')
+  const client = await server.connect()
+  client.socket.write('CONNECT example.org:443 HTTP/1.1\r\nHost: example.org\r\n\r\n')
+  assert.equal((await client.response()).status, 501)
+  await client.ended()
+})
+
+test('afterSend is told false when the client left while a large body was on its way', async (t) => {
+  const told: boolean[] = []
+  let isReached = false
+  const server = await start(t, async (conn) => {
+    conn.afterSend((isSent) => told.push(isSent))
+    isReached = true
+    await new Promise((resolve) => conn.signal.addEventListener('abort', resolve))
+    return conn.ok(Buffer.alloc(20 * 1024 * 1024))
+  })
+  const client = await server.connect()
+  client.get('/')
+  await until('the handler runs', () => isReached)
+  client.socket.destroy()
+  await until('it is over', () => told.length === 1)
+  assert.deepEqual(told, [false])
+})
+
+test('an afterSend that is registered while the body flows is called', async (t) => {
+  const told: boolean[] = []
+  const server = await start(t, (conn) =>
+    conn.ok(
+      (async function* () {
+        yield 'x'
+        conn.afterSend((isSent) => told.push(isSent))
+      })(),
+    ),
+  )
+  const client = await server.connect()
+  await client.get('/').response()
+  await until('it is told', () => told.length === 1)
+  assert.deepEqual(told, [true])
 })

@@ -25,43 +25,66 @@ export interface Exchange {
 
 /** Sends the response of a conn, and runs its `afterSend` when that is over. */
 export function send(conn: Conn, exchange: Exchange): void {
-  const { response, connection } = exchange
-  const final = makeHead(conn, exchange)
-  if (connection.socket.destroyed) {
-    if (isBodySource(final.body)) final.body.closed()
+  const final = finalOf(conn, exchange)
+  const { body } = final
+  if (exchange.connection.socket.destroyed) {
+    if (isBodySource(body)) body.closed()
     settle(conn, exchange, false)
     return
   }
-  if (hasAfterSend(conn)) settleWhenOver(conn, exchange)
-  if (isBodySource(final.body)) {
-    new ResponseSink(conn, final.body, final.bodyLength, exchange).start()
+  if (isBodySource(body)) {
+    settleWhenOver(conn, exchange) // also where nobody has asked: they may while it flows
+    const head = {
+      write: () => writeStreamHead(conn, final, exchange),
+      fail: () => sendFailure(conn, exchange),
+    }
+    new ResponseSink(conn, body, final.bodyLength, exchange, head).start()
     return
   }
-  writeBody(response, final)
-}
-
-/** Decides what the response is, and makes its head, which goes out with the body. */
-function makeHead(conn: Conn, exchange: Exchange): FinalResponse {
+  if (hasAfterSend(conn)) settleWhenOver(conn, exchange)
   try {
-    return tryHead(conn, exchange)
+    writeHead(final, exchange)
   } catch (error) {
-    // Framing that is not true; or what node refuses, as a Trailer where no trailers can be.
-    failConn(conn, 500)
+    // What node refuses, as a Trailer where no trailers can be.
     exchange.onError(error, { conn, place: 'the response' })
-    return tryHead(conn, exchange)
+    sendFailure(conn, exchange)
+    return
+  }
+  writeBody(final, exchange)
+}
+
+function finalOf(conn: Conn, { onError }: Exchange): FinalResponse {
+  try {
+    return finalize(conn, Buffer.byteLength)
+  } catch (error) {
+    failConn(conn, 500) // framing that is not true
+    onError(error, { conn, place: 'the response' })
+    return finalize(conn, Buffer.byteLength)
   }
 }
 
-function tryHead(conn: Conn, { response, connection }: Exchange): FinalResponse {
+/** Sends a 500 in place of a response of which nothing is out. */
+function sendFailure(conn: Conn, exchange: Exchange): void {
+  conn.takeResponseBody() // it has ended by itself
+  failConn(conn, 500)
+  exchange.response.statusMessage = '' // node keeps that of the head it has refused
   const final = finalize(conn, Buffer.byteLength)
-  if (isBodySource(final.body)) {
-    // A client that has half-closed sends nothing more: the connection ends with the response.
-    if (connection.socket.readableEnded) response.shouldKeepAlive = false
-    // No Connection header of ours: it means nothing beyond the next hop, and proxies stumble over it.
-    if (response.shouldKeepAlive) response.removeHeader('connection')
-  }
+  writeHead(final, exchange)
+  writeBody(final, exchange)
+}
+
+function writeHead(final: FinalResponse, { response }: Exchange): void {
   response.writeHead(final.status, withLength(final) as string[])
-  return final
+}
+
+function writeStreamHead(conn: Conn, final: FinalResponse, exchange: Exchange): void {
+  const { response, connection } = exchange
+  // A client that has half-closed sends nothing more: the connection ends with the response.
+  if (connection.socket.readableEnded) response.shouldKeepAlive = false
+  // No Connection header of ours: it means nothing beyond the next hop, and proxies stumble over it.
+  // HTTP/1.0 is another matter: there it has to be said that a connection is kept.
+  if (response.shouldKeepAlive && conn.httpVersion !== '1.0') response.removeHeader('connection')
+  writeHead(final, exchange)
 }
 
 function withLength({ rawHeaders, contentLength }: FinalResponse): readonly string[] {
@@ -71,7 +94,7 @@ function withLength({ rawHeaders, contentLength }: FinalResponse): readonly stri
 }
 
 /** Writes head and body in one go. */
-function writeBody(response: ServerResponse, { body, bodyLength }: FinalResponse): void {
+function writeBody({ body, bodyLength }: FinalResponse, { response }: Exchange): void {
   if (typeof body === 'string' && body.length === bodyLength) {
     // As many bytes as characters: ASCII. Node puts head and body into one string then. As latin1,
     // because as UTF-8 it would encode header bytes above 0x7F once more.
@@ -88,10 +111,11 @@ function writeBody(response: ServerResponse, { body, bodyLength }: FinalResponse
 /** Runs `afterSend` when all is handed to the network, or the client is gone before. */
 function settleWhenOver(conn: Conn, exchange: Exchange): void {
   const forget = exchange.connection.onClose(() => settle(conn, exchange, false))
-  // Node says `finish` also when the socket was destroyed with writes in it.
+  // Node says `finish` also when the socket was destroyed with writes in it, or a write has failed.
   exchange.response.once('finish', () => {
     forget()
-    settle(conn, exchange, !exchange.connection.socket.destroyed)
+    const { destroyed, errored } = exchange.connection.socket
+    settle(conn, exchange, !destroyed && errored === null)
   })
 }
 

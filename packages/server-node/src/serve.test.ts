@@ -542,6 +542,36 @@ test('a stop waits for guards, and no longer than the deadline', async (t) => {
   assert.equal(await server.handle.shutDown(), 'deadline')
 })
 
+test('an answer arrives whole at the stop, also while its client is still sending', async (t) => {
+  const body = 'x'.repeat(300_000)
+  let go = (): void => {}
+  let isReached = false
+  const server = await start(
+    t,
+    async (conn) => {
+      isReached = true
+      await new Promise<void>((resolve) => (go = resolve))
+      return conn.withStatus(401).withBody(body).halt()
+    },
+    { shutdown: patient },
+  )
+  const client = await server.connect()
+  const half = Buffer.alloc(1_000_000)
+  client.socket.write(`POST / HTTP/1.1\r\nHost: x\r\nContent-Length: ${2 * half.length}\r\n\r\n`)
+  client.socket.write(half)
+  await until('the handler runs', () => isReached)
+  const stopped = server.handle.shutDown()
+  go()
+  const response = await client.response()
+  client.socket.write(half)
+  assert.equal(response.status, 401)
+  assert.equal(response.body, body)
+  assert.equal(client.error, undefined)
+  await client.ended()
+  client.socket.end()
+  assert.equal(await stopped, 'clean')
+})
+
 test('what an onStop publishes still reaches the streams', async (t) => {
   const swansong = new Swansong()
   const broadcaster = new Broadcaster()

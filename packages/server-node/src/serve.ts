@@ -12,7 +12,8 @@ import type { StopOutcome } from './server.ts'
 
 /** How `serve` serves. */
 export interface ServeOptions extends AddressOptions {
-  /** The swansong whose stop is the server's, for several servers with one stop. Default: a new one. */
+  /** The swansong whose stop is the server's, for several servers with one stop: a server that cannot
+   * start stops it, and so the others. Default: a new one. */
   swansong?: Swansong
   /** Told of every error that the app did not catch. Default: a report on stderr. */
   onError?: OnError
@@ -25,6 +26,10 @@ export interface LimitOptions {
   /** The longest request body that is read, in bytes, where a handler sets no other limit; a longer
    * one is a 413. `Infinity` for none. Default 1 MiB. */
   bodyBytes?: number
+  /** How long a client that has ended its side of the connection is waited for without a byte being
+   * sent to it, in milliseconds. Some clients end their side after the request and read on; most have
+   * left, and a handler that does not look at `conn.signal` may never notice. Default 10 000. */
+  halfClosedMs?: number
 }
 
 /** How long a stop takes. */
@@ -93,6 +98,7 @@ export function prepare(app: unknown, options: ServeOptions): NodeServer {
     options.limits?.bodyBytes ?? 1024 * 1024,
   )
   const times = {
+    halfClosedMs: checkAtLeastZero('limits.halfClosedMs', options.limits?.halfClosedMs ?? 10_000),
     lingerMs: checkAtLeastZero('shutdown.lingerMs', options.shutdown?.lingerMs ?? 500),
     deadlineMs: checkAtLeastZero('shutdown.deadlineMs', options.shutdown?.deadlineMs ?? 10_000),
   }

@@ -6,12 +6,13 @@ import { Server as NetServer } from 'node:net'
 
 import { Info, isMethod } from '@wakerobin/core'
 import type { Conn, Guard, Listener, Swansong } from '@wakerobin/core'
+import { closeInfo } from '@wakerobin/core/adapter'
 import type { Program, ServerContext } from '@wakerobin/core/adapter'
 
 import { StartError } from './address.ts'
 import type { Bind } from './address.ts'
 import { ActiveBodies } from './body-sink.ts'
-import { Connections } from './connections.ts'
+import { Connections, maxTimerMs } from './connections.ts'
 import { bindAll, urlOf } from './listen.ts'
 import type { Bound } from './listen.ts'
 import { receive } from './receive.ts'
@@ -21,7 +22,9 @@ import type { Exchange } from './send.ts'
 /** How a stop went: `clean`, or `deadline` when connections had to be cut. */
 export type StopOutcome = 'clean' | 'deadline'
 
-export interface StopTimes {
+/** In milliseconds. */
+export interface ServerTimes {
+  readonly halfClosedMs: number
   readonly lingerMs: number
   readonly deadlineMs: number
 }
@@ -29,7 +32,7 @@ export interface StopTimes {
 type Held = [request: IncomingMessage, response: ServerResponse]
 
 export class NodeServer {
-  readonly connections: Connections = new Connections()
+  readonly connections: Connections
   readonly bodies: ActiveBodies = new ActiveBodies()
   /** Resolves when the stop is done: nothing is open, and no guard is held, or the deadline has passed. */
   readonly stopped: Promise<StopOutcome>
@@ -37,7 +40,7 @@ export class NodeServer {
   readonly #closed: Promise<void>
   readonly #program: Program
   readonly #context: ServerContext
-  readonly #times: StopTimes
+  readonly #times: ServerTimes
   readonly #guard: Guard
   #bound: readonly Bound[] = []
   /** Requests that came before every `init` was done; undefined from then on. */
@@ -46,10 +49,11 @@ export class NodeServer {
   #resolveStopped!: (outcome: StopOutcome) => void
   #resolveClosed!: () => void
 
-  constructor(program: Program, context: ServerContext, times: StopTimes) {
+  constructor(program: Program, context: ServerContext, times: ServerTimes) {
     this.#program = program
     this.#context = context
     this.#times = times
+    this.connections = new Connections(times.halfClosedMs)
     this.stopped = new Promise((resolve) => {
       this.#resolveStopped = resolve
     })
@@ -85,7 +89,7 @@ export class NodeServer {
         this.#init = this.#program.init(info)
         await Promise.race([this.#init, this.#closed])
       }
-      info.close()
+      closeInfo(info)
     } catch (error) {
       void swansong.shutDown()
       await this.#closed
@@ -117,6 +121,8 @@ export class NodeServer {
       if (this.#held === undefined) this.#handle(request, response)
       else this.#held.push([request, response])
     })
+    // A tunnel, which nobody makes here; without a listener node would close the socket in silence.
+    server.on('connect', (_request, socket) => socket.end(notImplemented))
     return server
   }
 
@@ -189,6 +195,9 @@ export class NodeServer {
   }
 }
 
+const notImplemented =
+  'HTTP/1.1 501 Not Implemented\r\nConnection: close\r\nContent-Length: 0\r\n\r\n'
+
 /** A timer that keeps the process, because what is waited for may not. */
 function timer(ms: number): { readonly done: Promise<void>; readonly cancel: () => void } {
   let cancel!: () => void
@@ -198,6 +207,3 @@ function timer(ms: number): { readonly done: Promise<void>; readonly cancel: () 
   })
   return { done, cancel }
 }
-
-/** Node turns a longer time, and so `Infinity`, into 1 ms. */
-const maxTimerMs = 2 ** 31 - 1

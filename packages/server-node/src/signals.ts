@@ -5,12 +5,13 @@ import { constants } from 'node:os'
 /** Signals that come together are one: npm passes on a Ctrl-C that the terminal has sent us as well. */
 const togetherMs = 200
 
-export interface Signals extends Disposable {
+export interface Signals {
   /** Whether one has come. */
   readonly isStopping: boolean
 }
 
-/** Handles signals until it is disposed of.
+/** Handles signals for as long as the process lives: one that comes when the stop is just over must not
+ * end in anything else.
  * @param onFirst Called with the first one. The next, from another moment on, exits with 128 and its
  * number. */
 export function onSignals(
@@ -31,9 +32,6 @@ export function onSignals(
   return {
     get isStopping() {
       return firstAt !== undefined
-    },
-    [Symbol.dispose]() {
-      for (const signal of signals) process.off(signal, handle)
     },
   }
 }

@@ -18,7 +18,7 @@ export const maxTextLength: number = 16 * 1024 * 1024
 /** Reads every field of an event once, and throws where it cannot be sent as it is.
  * @returns What was read: getters may answer otherwise the next time.
  * @throws {TypeError} When a field is of the wrong type, when `type` or `id` has a line break or a
- * control character, when there is a `type` but no `data`, or when it is no event at all.
+ * control character, or when it is no event at all.
  * @throws {RangeError} When `id` is too long, or `retry` is not an integer from 0. */
 export function checkFields(event: EventFields): EventFields {
   if (typeof event !== 'object' || event === null) {
@@ -40,15 +40,7 @@ export function checkFields(event: EventFields): EventFields {
   }
   if (data !== undefined) checkText('data', data)
   if (comment !== undefined) checkText('comment', comment)
-  if (type !== undefined) {
-    checkLine('type', type)
-    // A client would not dispatch it: #dispatchMessage does nothing while the data buffer is empty.
-    if (data === undefined) {
-      throw new TypeError(
-        `Cannot send an event of type ${describe(type)} without data: clients ignore it; give it data, if only ''`,
-      )
-    }
-  }
+  if (type !== undefined) checkLine('type', type)
   if (id !== undefined) {
     checkLine('id', id)
     if (id.length > maxIdLength) {

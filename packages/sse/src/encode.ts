@@ -2,6 +2,8 @@
  *
  * Source: WHATWG HTML §9.2.5 (#parsing-an-event-stream), read from the writer's side. */
 
+import { describe } from '@wakerobin/core/adapter'
+
 import { checkFields, maxEventLines, maxTextLength } from './check-fields.ts'
 import { SseEvent } from './event.ts'
 import type { Eventable, EventFields } from './event.ts'
@@ -19,10 +21,16 @@ export const emptyComment = ':\n'
 export function encodeEvent(event: Eventable): string {
   if (typeof event === 'string') return `${dataLines(event)}\n`
   // An SseEvent was checked when it was made, and is frozen.
-  return encodeFields(event instanceof SseEvent ? event : checkFields(event))
+  return encodeFields(SseEvent.is(event) ? event : checkFields(event))
 }
 
 function encodeFields({ comment, type, id, retry, data }: EventFields): string {
+  if (type !== undefined && data === undefined) {
+    // A client would not dispatch it: #dispatchMessage does nothing while the data buffer is empty.
+    throw new TypeError(
+      `Cannot send an event of type ${describe(type)} without data: clients ignore it; give it data, if only ''`,
+    )
+  }
   let text = ''
   if (comment !== undefined) text += lines('', comment)
   if (type !== undefined) text += line('event', type)

@@ -61,7 +61,9 @@ test('a bad field is refused when it is given, and the event stays as it was', (
     () => SseEvent.comment(undefined as never),
     /^TypeError: .* event comment undefined/,
   )
-  assert.throws(() => SseEvent.comment('c').withType('t'), /of type "t" without data/)
+  const unfinished = SseEvent.comment('c').withType('t')
+  assert.throws(() => encodeEvent(unfinished), /of type "t" without data/)
+  assert.equal(encodeEvent(unfinished.withData('d')), ': c\nevent: t\ndata: d\n\n')
   assert.deepEqual({ ...event }, fieldsOf({ data: 'a' }))
 })
 
@@ -78,7 +80,7 @@ test('SseEvent.from takes a string, fields, and an event as it is', () => {
 })
 
 test('SseEvent.from refuses what is no event', () => {
-  for (const value of [undefined, null, 5, {}, [], { type: 't' }])
+  for (const value of [undefined, null, 5, {}, []])
     assert.throws(() => SseEvent.from(value as Eventable), /^TypeError: Cannot send /)
 })
 
@@ -110,3 +112,13 @@ function fieldsOf(fields: object): object {
     ...fields,
   }
 }
+
+test('what only has the prototype of an event is checked like anything else', () => {
+  const forged = Object.assign(Object.create(SseEvent.prototype) as SseEvent, {
+    data: 'x',
+    id: '1\nevent: admin',
+  })
+  assert.equal(SseEvent.is(forged), false)
+  assert.throws(() => encodeEvent(forged), /^TypeError: Cannot send the event id/)
+  assert.throws(() => SseEvent.from(forged), /^TypeError: Cannot send the event id/)
+})

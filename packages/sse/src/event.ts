@@ -34,6 +34,8 @@ export type Eventable = string | EventFields
  * ```
  * Every field is checked when it is given: see `EventFields` for what each may hold. */
 export class SseEvent implements EventFields {
+  // What has it was checked; what only has the prototype was not.
+  readonly #isChecked = true
   readonly data: string | undefined
   readonly type: string | undefined
   readonly id: string | undefined
@@ -48,6 +50,11 @@ export class SseEvent implements EventFields {
     this.retry = retry
     this.comment = comment
     Object.freeze(this) // a broadcaster gives one event to many
+  }
+
+  /** Whether `value` is an event that was made, and so checked, here. */
+  static is(value: unknown): value is SseEvent {
+    return typeof value === 'object' && value !== null && #isChecked in value && value.#isChecked
   }
 
   /** Makes an event of its data.
@@ -65,7 +72,7 @@ export class SseEvent implements EventFields {
 
   /** Makes an event of anything eventable; an `SseEvent` is returned as it is. */
   static from(eventable: Eventable): SseEvent {
-    if (eventable instanceof SseEvent) return eventable
+    if (SseEvent.is(eventable)) return eventable
     return typeof eventable === 'string' ? SseEvent.new(eventable) : new SseEvent(eventable)
   }
 

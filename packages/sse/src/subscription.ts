@@ -5,7 +5,7 @@ import type { SseEvent } from './event.ts'
 
 /** The events that a broadcaster publishes from the moment of `subscribe()` on.
  *
- * For `for await` or `conn.withSseStream`; each reading begins at that moment. Until it is read it
+ * For `for await` or `conn.withSseStream`; each reading begins at that moment. Until one begins it
  * takes up nothing in the broadcaster, and the history may move on past it. */
 export class Subscription implements AsyncIterable<SseEvent> {
   readonly broadcaster: Broadcaster

@@ -437,7 +437,14 @@ test('HEAD has the headers of the stream, and the source is let go without being
     new ReadableStream<Eventable>({ cancel: () => void (isCancelled = true) }),
     {
       [Symbol.asyncIterator]: () => assert.fail('it is opened'),
+      next: () => assert.fail('it is read'),
       return: () => void (isReturned = true),
+    } as unknown as SseSource,
+    // Not an iterator of its own, so it may be somebody else's: it is left alone.
+    {
+      [Symbol.asyncIterator]: () => assert.fail('it is opened'),
+      return: () => assert.fail('it is closed'),
+      destroy: () => assert.fail('it is destroyed'),
     } as SseSource,
   ]
   for (const source of sources) {
@@ -539,3 +546,30 @@ function deferred(): { promise: Promise<void>; resolve: () => void } {
   })
   return { promise, resolve }
 }
+
+test('a shared source that can be destroyed is not: only its iterator is closed', async () => {
+  let closed = 0
+  class Bus {
+    destroy(): void {
+      assert.fail('it is destroyed')
+    }
+    async *[Symbol.asyncIterator](): AsyncGenerator<string> {
+      try {
+        yield 'x'
+        await new Promise(setImmediate)
+        yield 'y'
+      } finally {
+        closed++
+      }
+    }
+  }
+  const app = testApp((conn) => conn.withSseStream(new Bus()))
+  assert.equal((await app.get('/')).body, ':\ndata: x\n\ndata: y\n\n')
+  assert.equal(closed, 1)
+})
+
+test('bytes are refused as a stream, as a string is', async () => {
+  const app = testApp((conn) => conn.withSseStream(new Uint8Array(2) as never))
+  assert.equal((await app.get('/')).status, 500)
+  assert.match(String(app.errors[0]?.error), /^TypeError: Cannot stream an instance of Uint8Array/)
+})
