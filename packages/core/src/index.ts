@@ -33,4 +33,13 @@ export {
   type Token,
 } from './state.ts'
 export { reasonPhrase, Status, status, statusKind, type StatusKind } from './status.ts'
-export { Swansong, type Guard, type ShutdownState } from './swansong.ts'
+export {
+  ShuttingDown,
+  Swansong,
+  type InterruptOptions,
+  type ShutdownState,
+  type StopReason,
+  type SwansongOptions,
+} from './swansong.ts'
+export { type Guard } from './swansong/guard.ts'
+export { GuardReport, type GuardEntry } from './swansong/report.ts'

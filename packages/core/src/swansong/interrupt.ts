@@ -21,7 +21,12 @@ export class InterruptedIterator<T> implements AsyncIterableIterator<T> {
   }
 
   next(): Promise<IteratorResult<T, undefined>> {
-    if (this.#iterator === undefined && !this.#isDone) this.#open()
+    try {
+      if (this.#iterator === undefined && !this.#isDone) this.#open()
+    } catch (error) {
+      this.#isDone = true
+      return Promise.reject(error as Error)
+    }
     if (this.#isDone) return Promise.resolve({ done: true, value: undefined })
     return new Promise((resolve, reject) => {
       this.#waiting.push(resolve)
@@ -37,9 +42,16 @@ export class InterruptedIterator<T> implements AsyncIterableIterator<T> {
     })
   }
 
-  return(): Promise<IteratorResult<T, undefined>> {
-    this.#cancel()
-    return Promise.resolve({ done: true, value: undefined })
+  /** Closes the source, and waits for that as `for await` does; but not where it is waiting itself. */
+  async return(): Promise<IteratorResult<T, undefined>> {
+    const isIdle = this.#waiting.length === 0
+    if (this.#isDone || this.#iterator === undefined || !isIdle) {
+      this.#cancel()
+    } else {
+      this.#end()
+      await this.#iterator.return?.()
+    }
+    return { done: true, value: undefined }
   }
 
   [Symbol.asyncIterator](): this {
@@ -80,7 +92,8 @@ export class InterruptedIterator<T> implements AsyncIterableIterator<T> {
   #cancel(): void {
     if (this.#isDone) return
     this.#end()
-    closeIterator(this.#iterator)
+    if (this.#iterator === undefined) discardSource(this.#source)
+    else closeIterator(this.#iterator)
   }
 
   #end(): void {
@@ -100,4 +113,21 @@ export function* interruptedIterable<T>(
     yield item
     if (swansong.state !== 'running') return
   }
+}
+
+/** Interrupted items as a web stream that asks for an item only when it is asked for one. */
+export function interruptedReadable<T>(items: AsyncIterableIterator<T>): ReadableStream<T> {
+  return new ReadableStream<T>(
+    {
+      async pull(controller) {
+        const { done, value } = await items.next()
+        if (done === true) controller.close()
+        else controller.enqueue(value)
+      },
+      async cancel() {
+        await items.return?.()
+      },
+    },
+    { highWaterMark: 0 },
+  )
 }
