@@ -3,47 +3,66 @@
  *   npm run bench hello
  *
  * The contestants run side by side, each in a process of its own, and take turns in rounds, so that a
- * machine that gets slower gets slower for all. A ratio is taken within a round, against raw node:http. */
+ * machine that gets slower gets slower for all. A ratio is taken within a round, against raw node:http.
+ * After some rounds all start anew: two processes of one program differ by more than what is measured,
+ * as each is compiled and laid out in its own way. */
 
 import { sendLoad } from './lib/load.ts'
 import { ServerProcess } from './lib/server-process.ts'
 import { median, printTable, withRange } from './lib/stats.ts'
 
 const names = ['hello-raw', 'hello-fastify', 'hello-wakerobin']
-const rounds = 15
+const starts = 7
+const rounds = 5
 const load = { connections: 20, requestsPerConnection: 500, path: '/', body: 'hello, world' }
 const requests = load.connections * load.requestsPerConnection
 
+/** How many requests a connection sends in one go. One at a time, much of the time goes into waking the
+ * client; ten at a time show the server alone. */
+const depths = [1, 10]
+
+/** CPU microseconds per request, by round, of each contestant. */
+type Micros = ReadonlyMap<string, number[]>
+
 export async function hello(): Promise<void> {
-  const contestants = await Promise.all(names.map((name) => ServerProcess.start(name)))
-  try {
-    report(await measure(contestants))
-  } finally {
-    for (const contestant of contestants) await contestant[Symbol.asyncDispose]()
-  }
+  for (const pipelined of depths) await helloAt(pipelined)
 }
 
-/** CPU microseconds per request of each contestant, by round. */
-async function measure(contestants: readonly ServerProcess[]): Promise<Map<string, number[]>> {
-  for (const { port } of contestants)
-    for (let warmUp = 0; warmUp < 3; warmUp++) await sendLoad({ ...load, port })
+async function helloAt(pipelined: number): Promise<void> {
+  const micros: Micros = new Map(names.map((name) => [name, []]))
+  for (let start = 0; start < starts; start++) {
+    const contestants = await Promise.all(names.map((name) => ServerProcess.start(name)))
+    try {
+      await measure(contestants, micros, pipelined)
+    } finally {
+      for (const contestant of contestants) await contestant[Symbol.asyncDispose]()
+    }
+  }
+  report(micros, pipelined)
+}
 
-  const micros = new Map<string, number[]>(names.map((name) => [name, []]))
+async function measure(
+  contestants: readonly ServerProcess[],
+  micros: Micros,
+  pipelined: number,
+): Promise<void> {
+  for (const { port } of contestants)
+    for (let warmUp = 0; warmUp < 3; warmUp++) await sendLoad({ ...load, pipelined, port })
+
   for (let round = 0; round < rounds; round++) {
     // Another one goes first each time.
     for (let turn = 0; turn < contestants.length; turn++) {
       const contestant = contestants[(round + turn) % contestants.length]!
       const before = await contestant.cpuMicros()
-      await sendLoad({ ...load, port: contestant.port })
+      await sendLoad({ ...load, pipelined, port: contestant.port })
       micros.get(contestant.name)!.push(((await contestant.cpuMicros()) - before) / requests)
     }
   }
-  return micros
 }
 
-function report(micros: ReadonlyMap<string, readonly number[]>): void {
+function report(micros: Micros, pipelined: number): void {
   console.log(
-    `hello: ${rounds} rounds of ${requests} requests on ${load.connections} connections, Node ${process.version}\n`,
+    `hello: ${starts} starts, ${rounds} rounds each, of ${requests} requests on ${load.connections} connections, ${pipelined} at a time, Node ${process.version}\n`,
   )
   const raw = micros.get('hello-raw')!
   printTable([

@@ -179,6 +179,12 @@ export class HeaderMap implements Iterable<[name: string, value: string]> {
   }
 
   #push(name: string, values: string | readonly string[]): this {
+    // The first line as a literal: an array that grows from nothing makes room for seventeen.
+    if (typeof values === 'string' && this.#lines.length === 0) {
+      this.#lines = [name, values]
+      this.#isBorrowed = false
+      return this
+    }
     this.#own()
     if (typeof values === 'string') this.#lines.push(name, values)
     else for (const value of values) this.#lines.push(name, value)
@@ -205,12 +211,22 @@ const forbiddenInValue = /[\x00-\x08\x0a-\x1f\x7f]/
 
 /** What goes on the wire: one value as it is, which is nearly always, an array as an array. */
 function wireValues(name: string, value: HeaderValue): string | string[] {
-  if (typeof name !== 'string' || !token.test(name)) {
+  if (!isValidName(name)) {
     throw new TypeError(
       `Cannot set the header ${describe(name)}: a name is one or more of A-Z a-z 0-9 ! # $ % & ' * + - . ^ _ \` | ~`,
     )
   }
   return Array.isArray(value) ? value.map((item) => toWire(name, item)) : toWire(name, value)
+}
+
+// Programs use few names: looking one up costs a third of matching it. Bounded, as names may be made up.
+const validNames = new Set<string>()
+
+function isValidName(name: string): boolean {
+  if (validNames.has(name)) return true
+  if (typeof name !== 'string' || !token.test(name)) return false
+  if (validNames.size < 500) validNames.add(name)
+  return true
 }
 
 function toWire(name: string, value: unknown): string {

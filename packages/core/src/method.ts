@@ -64,7 +64,7 @@ const safe: ReadonlySet<string> = new Set<Method>([
 
 /** Whether `text` is a registered method. Methods are case-sensitive: RFC 9110 §9.1. */
 export function isMethod(text: string): text is Method {
-  return known.has(text)
+  return text === 'GET' || text === 'POST' || known.has(text)
 }
 
 /** Whether a method asks for no change on the server: RFC 9110 §9.2.1. */
