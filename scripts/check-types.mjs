@@ -53,7 +53,10 @@ function writeDistProject(dir) {
     const text = readFileSync(file, 'utf8')
     writeFileSync(
       target,
-      text.replace(/(?<=(?:from|import)\s*\(?\s*(['"]))\.\.?\/[^'"]*(?=\1)/g, toDist),
+      text.replace(
+        /(?<=(?:from|import|declare module)\s*\(?\s*(['"]))\.\.?\/[^'"]*(?=\1)/g,
+        toDist,
+      ),
     )
   }
   const config = {
