@@ -55,11 +55,11 @@ export function send(conn: Conn, exchange: Exchange): void {
 
 function finalOf(conn: Conn, { onError }: Exchange): FinalResponse {
   try {
-    return finalize(conn, Buffer.byteLength)
+    return finalize(conn, byteLength)
   } catch (error) {
     failConn(conn, 500) // framing that is not true
     onError(error, { conn, place: 'the response' })
-    return finalize(conn, Buffer.byteLength)
+    return finalize(conn, byteLength)
   }
 }
 
@@ -68,7 +68,7 @@ function sendFailure(conn: Conn, exchange: Exchange): void {
   conn.takeResponseBody() // it has ended by itself
   failConn(conn, 500)
   exchange.response.statusMessage = '' // node keeps that of the head it has refused
-  const final = finalize(conn, Buffer.byteLength)
+  const final = finalize(conn, byteLength)
   writeHead(final, exchange)
   writeBody(final, exchange)
 }
@@ -86,6 +86,14 @@ function writeStreamHead(conn: Conn, final: FinalResponse, exchange: Exchange): 
   if (response.shouldKeepAlive && conn.httpVersion !== '1.0') response.removeHeader('connection')
   writeHead(final, exchange)
 }
+
+/** The length of text in UTF-8. Asking node costs more than looking through a short text oneself. */
+function byteLength(text: string): number {
+  return text.length < 256 && ascii.test(text) ? text.length : Buffer.byteLength(text)
+}
+
+// oxlint-disable-next-line no-control-regex -- all of ASCII is meant
+const ascii = /^[\x00-\x7f]*$/
 
 function withLength({ rawHeaders, contentLength }: FinalResponse): readonly string[] {
   return contentLength === undefined
