@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import type { TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -177,6 +180,22 @@ describe('run', { concurrency: 3 }, () => {
     assert.deepEqual(await program.ended(), success)
     assert.match(program.out, /\nStopped\nrun has resolved\n$/)
     assert.match(program.err, /^Ending the process: still open are .*\bTimeout\b.*\n$/)
+  })
+
+  test('a Unix socket and an IPv6 address are said as they are', async (t) => {
+    const folder = mkdtempSync(join(tmpdir(), 'wakerobin-'))
+    t.after(() => rmSync(folder, { recursive: true }))
+    const path = join(folder, 'app.sock')
+    const program = new Program(t, 'serve', { HOST: path })
+    await program.prints(`Listening at ${path} (${path})\n`)
+    program.kill('SIGTERM')
+    assert.deepEqual(await program.ended(), success)
+
+    const six = new Program(t, 'serve', { HOST: '::' })
+    await six.prints('Ctrl-C to stop')
+    assert.match(six.out, /^Listening at http:\/\/localhost:(\d+)\/ \(\[::\]:\1\)\n/)
+    six.kill('SIGTERM')
+    assert.deepEqual(await six.ended(), success)
   })
 
   test('a bad PORT is one line on stderr and exit code 1', async (t) => {
