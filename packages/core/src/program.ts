@@ -12,6 +12,7 @@ import { HeaderMap } from './header-map.ts'
 import { isPromiseLike } from './is-promise-like.ts'
 import type { Info, InitFn } from './info.ts'
 import { HandlerSequence } from './sequence.ts'
+import { Swansong } from './swansong.ts'
 
 /** Where a handler stands and what it is called: `app[1][0] "auth"`. */
 export type Place = string
@@ -53,9 +54,11 @@ export class Program {
   /** Runs every `init`, one after the other.
    * @throws What an `init` throws, with its place as the message of an Error around it. */
   async init(info: Info): Promise<void> {
+    // So that an init that never ends is named in the report of the stop.
+    const starting = new Swansong({ name: 'init', sites: false }, info.swansong)
     for (const { init, place } of this.#inits) {
       try {
-        await init(info)
+        await starting.guarded(() => init(info), place)
       } catch (error) {
         throw new Error(`Cannot start: init of ${place} failed: ${messageOf(error)}`, {
           cause: error,

@@ -19,8 +19,14 @@ export type Pullable<T> = IterableSource<T> | ((signal: AbortSignal) => Iterable
 export interface PullSourceOptions {
   /** Bytes to send first, before the source is asked for anything. */
   prelude?: Chunk
-  /** Whether the body ends when the server stops. Default false: it goes on to its own end. */
+  /** Whether the body goes on until somebody stops it: it ends when the server stops. Default false: it
+   * goes on to its own end. */
   isEndless?: boolean
+  /** Makes the bytes that an endless body sends last when the server stops it, after a whole item.
+   * Called then, once, and not for any other end; it may not throw. Default: none are sent. */
+  lastWords?: () => Chunk | Uint8Array
+  /** Whether an endless body, too, goes on to its own end when the server stops. Default false. */
+  ignoresStop?: boolean
 }
 
 type Step<T> = IteratorResult<T, unknown>
@@ -31,6 +37,8 @@ export class PullSource<T> implements BodySource {
   readonly #source: Pullable<T>
   readonly #encode: (item: T) => Chunk | Uint8Array
   readonly #prelude: Chunk | undefined
+  readonly #lastWords: (() => Chunk | Uint8Array) | undefined
+  readonly #endsAtStop: boolean
   #sink: BodySink | undefined
   #iterator: AnyIterator<T> | undefined
   #controller: AbortController | undefined
@@ -45,7 +53,9 @@ export class PullSource<T> implements BodySource {
     this.#source = source
     this.#encode = encode
     this.#prelude = options.prelude
+    this.#lastWords = options.lastWords
     this.isEndless = options.isEndless ?? false
+    this.#endsAtStop = this.isEndless && options.ignoresStop !== true
   }
 
   start(sink: BodySink): void {
@@ -65,8 +75,11 @@ export class PullSource<T> implements BodySource {
   }
 
   stop(): void {
-    if (!this.isEndless || this.#isEnded) return
-    this.#finish()
+    if (!this.#endsAtStop || this.#isEnded) return
+    this.#release()
+    if (this.#sink === undefined) return // start() will end it
+    if (this.#lastWords !== undefined) this.#sink.write(this.#lastWords())
+    this.#sink.end()
   }
 
   closed(): void {
@@ -120,7 +133,7 @@ export class PullSource<T> implements BodySource {
 
   #finish(): void {
     this.#release()
-    this.#sink?.end()
+    this.#sink!.end()
   }
 
   #fail(error: unknown): void {

@@ -1,14 +1,17 @@
 import assert from 'node:assert/strict'
+import { getEventListeners } from 'node:events'
 import { mock, test } from 'node:test'
 
 import { encodeText } from './body.ts'
-import type { BodySink } from './body.ts'
+import type { BodySink, BodySource } from './body.ts'
+import type { Conn } from './conn.ts'
 import { HeaderMap } from './header-map.ts'
 import { Init } from './info.ts'
 import { PullSource } from './pull-source.ts'
 import { State } from './state.ts'
 import { Swansong } from './swansong.ts'
 import { testApp } from './testing.ts'
+import type { TestRequest } from './testing.ts'
 
 test('an app is a tuple, a single handler, a string, or an array built at run time', async () => {
   const list = [new HeaderMap({ a: '1' })]
@@ -230,3 +233,470 @@ test('a body that is not as long as it promised is cut, as on a server', async (
   assert.equal((await app.get('/')).isCut, true)
   assert.match(String(app.errors[0]?.error), /^RangeError: Cannot send a body of 5 bytes/)
 })
+
+test('a response whose framing is not true is a 500, and reported', async () => {
+  const app = testApp((conn) => conn.withResponseHeader('Content-Length', 1).ok('four'))
+  const response = await app.get('/')
+  assert.equal(response.status, 500)
+  assert.equal(response.body, '')
+  assert.deepEqual(
+    app.errors.map(({ place }) => place),
+    ['the response'],
+  )
+})
+
+test('what a source throws cuts its body and is reported, wherever it throws', async () => {
+  const throwing = (message: string) => (): never => {
+    throw new Error(message)
+  }
+  const start = new HandSource()
+  start.start = throwing('start')
+  const stop = new HandSource()
+  stop.stop = throwing('stop')
+  const closed = new HandSource()
+  closed.closed = throwing('closed')
+  const sources = [start, stop, closed]
+  const app = testApp((conn) => conn.ok(sources.shift()!))
+  assert.equal((await app.get('/')).isCut, true)
+
+  const stopped = app.get('/')
+  await stop.started
+  const client = new AbortController()
+  const left = app.get('/', { signal: client.signal })
+  await closed.started
+  client.abort()
+  assert.equal((await left).isCut, true)
+  void app.shutDown()
+  assert.equal((await stopped).isCut, true)
+  assert.deepEqual(
+    app.errors.map(({ error, place }) => `${(error as Error).message}: ${place}`),
+    ['start: the response body', 'closed: the response body', 'stop: the response body'],
+  )
+})
+
+// ----------------------------------------------------------------------------- clients that leave
+
+test('a client that leaves before it is answered has the reason, and the handlers go on to no avail', async () => {
+  for (const answer of [new HandSource(), 'text']) {
+    const client = new AbortController()
+    const [reached, go] = [deferred(), deferred()]
+    const log: unknown[] = []
+    const app = testApp(async (conn) => {
+      conn.afterSend((isSent) => log.push(isSent))
+      conn.signal.addEventListener('abort', () => log.push('conn.signal'))
+      reached.resolve()
+      await go.promise
+      log.push(conn.isDisconnected)
+      return conn.ok(answer)
+    })
+    const response = app.get('/', { signal: client.signal })
+    await reached.promise
+    client.abort('bored')
+    assert.deepEqual(log, ['conn.signal'])
+    await assert.rejects(response, (reason) => reason === 'bored')
+    assert.equal(app.openRequests.length, 1, 'its handlers are at work')
+    go.resolve()
+    await app.idle()
+    assert.deepEqual(log, ['conn.signal', true, false])
+    if (answer instanceof HandSource) assert.deepEqual(answer.calls, ['closed'])
+    assert.deepEqual(app.errors, [])
+  }
+})
+
+test('a client that leaves while a body flows has what had come until then', async () => {
+  const client = new AbortController()
+  const source = new HandSource()
+  const log: unknown[] = source.calls
+  const app = testApp((conn) => {
+    conn.signal.addEventListener('abort', () => log.push('conn.signal'))
+    return conn
+      .afterSend((isSent) => log.push(isSent))
+      .withResponseHeader('a', '1')
+      .ok(source)
+  })
+  const pending = app.get('/', { signal: client.signal })
+  const sink = await source.started
+  assert.equal(sink.write(encodeText('one ')), true)
+  assert.equal(sink.write(encodeText('two')), true)
+  client.abort()
+  assert.deepEqual(log, ['start', 'conn.signal', 'closed'])
+  assert.equal(sink.write(encodeText(' three')), false)
+  sink.end()
+  sink.abort(new Error('nobody hears this'))
+  sink.cut()
+  await app.shutDown()
+
+  const response = await pending
+  assert.equal(response.status, 200)
+  assert.equal(response.headers.get('a'), '1')
+  assert.equal(response.body, 'one two')
+  assert.equal(response.isCut, true)
+  assert.equal(response.conn.isDisconnected, true)
+  assert.deepEqual(log, ['start', 'conn.signal', 'closed', false])
+  assert.deepEqual(app.errors, [])
+})
+
+test('an iterable is closed when the client leaves, whatever it waits for', async () => {
+  const client = new AbortController()
+  const [waiting, closed] = [deferred(), deferred()]
+  const body: AsyncIterableIterator<string> = {
+    [Symbol.asyncIterator]: () => body,
+    next: mock.fn(
+      () => (waiting.resolve(), new Promise<never>(() => {})),
+      async () => ({ done: false, value: 'tick' }) as const,
+      { times: 1 },
+    ),
+    async return() {
+      closed.resolve()
+      return { done: true, value: undefined }
+    },
+  }
+  const app = testApp((conn) => conn.ok(body))
+  const response = app.get('/', { signal: client.signal })
+  await waiting.promise
+  client.abort()
+  await closed.promise
+  assert.equal((await response).body, 'tick')
+})
+
+test('a client that leaves is not seen by a source from within a call of its own', async () => {
+  const client = new AbortController()
+  const source = new HandSource((sink) => {
+    sink.write(encodeText('one'))
+    client.abort()
+    assert.equal(sink.write(encodeText('two')), false)
+    source.calls.push('started')
+  })
+  const app = testApp((conn) => conn.ok(source))
+  const response = await app.get('/', { signal: client.signal })
+  assert.equal(response.body, 'one')
+  assert.deepEqual(source.calls, ['start', 'started', 'closed'])
+})
+
+test('a source that waits for room is not called when the client has left', async (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] })
+  const client = new AbortController()
+  const source = new HandSource()
+  const app = testApp((conn) => conn.ok(source))
+  const response = app.get('/', { signal: client.signal })
+  const sink = await source.started
+  assert.equal(sink.write(new Uint8Array(1024 * 1024)), false)
+  t.mock.timers.tick(0)
+  assert.equal(sink.write(new Uint8Array(1024 * 1024)), false)
+  client.abort()
+  t.mock.timers.tick(0)
+  assert.deepEqual(source.calls, ['start', 'drained', 'closed'])
+  assert.equal((await response).bytes.length, 2 * 1024 * 1024)
+})
+
+test('a client that leaves when all was sent changes nothing', async () => {
+  const log: unknown[] = []
+  const client = { controller: new AbortController() }
+  const source = new HandSource((sink) => {
+    sink.end()
+    client.controller.abort()
+  })
+  const app = testApp((conn) => {
+    conn.signal.addEventListener('abort', () => log.push('conn.signal'))
+    conn.afterSend((isSent) => {
+      log.push(isSent)
+      client.controller.abort()
+    })
+    return conn.ok(conn.path === '/text' ? 'text' : source)
+  })
+  for (const path of ['/text', '/source']) {
+    client.controller = new AbortController()
+    const response = await app.get(path, { signal: client.controller.signal })
+    assert.equal(response.isCut, false)
+    assert.equal(response.conn.isDisconnected, false)
+  }
+  assert.deepEqual(log, [true, true])
+  assert.deepEqual(source.calls, ['start'])
+})
+
+test('a signal that has aborted already refuses at once, and nothing runs', async () => {
+  const run = mock.fn()
+  const app = testApp([Init.new(run), run])
+  const closed = mock.fn()
+  const body = new ReadableStream<Uint8Array>({ cancel: closed })
+  const response = app.post('/', { body, signal: AbortSignal.abort('gone') })
+  assert.deepEqual(app.openRequests, [])
+  await assert.rejects(response, (reason) => reason === 'gone')
+  assert.equal(run.mock.callCount(), 0)
+  assert.equal(closed.mock.callCount(), 1)
+})
+
+test('a client that leaves while an init runs is gone when its handlers run', async () => {
+  const client = new AbortController()
+  const ready = deferred()
+  const seen: boolean[] = []
+  const app = testApp([
+    Init.new(() => ready.promise),
+    (conn: Conn) => void seen.push(conn.isDisconnected, conn.signal.aborted),
+  ])
+  const response = app.get('/', { signal: client.signal })
+  client.abort()
+  await assert.rejects(response, { name: 'AbortError' })
+  assert.deepEqual(seen, [])
+  ready.resolve()
+  await app.idle()
+  assert.deepEqual(seen, [true, true])
+})
+
+test('no listener is left on a signal, however the request ends', async () => {
+  const { signal } = new AbortController()
+  const listeners = (): number => getEventListeners(signal, 'abort').length
+  const fail = (): never => {
+    throw new Error('no')
+  }
+  const app = testApp((conn) => (conn.path === '/cut' ? conn.ok(failing()) : conn.ok('whole')))
+  async function* failing(): AsyncGenerator<string> {
+    yield 'one'
+    fail()
+  }
+  const whole = app.get('/', { signal })
+  assert.equal(listeners(), 1)
+  assert.equal((await whole).isCut, false)
+  assert.equal(listeners(), 0)
+  assert.equal((await app.get('/cut', { signal })).isCut, true)
+  await assert.rejects(testApp([Init.new(fail)]).get('/', { signal }), /init of app\[0\]/)
+  await assert.rejects(app.get('/', { signal, headers: { 'not a name': '1' } }), TypeError)
+  assert.equal(listeners(), 0)
+
+  const client = new AbortController()
+  const never = testApp(() => new Promise<void>(() => {})).get('/', client)
+  client.abort()
+  await assert.rejects(never, { name: 'AbortError' })
+  assert.equal(getEventListeners(client.signal, 'abort').length, 0)
+})
+
+test('a handler that waits for a request body gets a BodyAbortedError when the client leaves', async () => {
+  const client = new AbortController()
+  const body = new HandBody()
+  const errors: Error[] = []
+  const app = testApp(async (conn) => {
+    try {
+      await conn.requestBody.bytes()
+    } catch (error) {
+      errors.push(error as Error)
+      throw error
+    }
+  })
+  const response = app.post('/', { body, signal: client.signal })
+  await body.give('half')
+  await body.isWaiting
+  client.abort()
+  await assert.rejects(response, { name: 'AbortError' })
+  await app.idle()
+  assert.deepEqual(
+    errors.map(({ name, cause }) => [name, (cause as NodeJS.ErrnoException).code]),
+    [['BodyAbortedError', 'ECONNRESET']],
+  )
+  assert.equal(body.closings, 1)
+  assert.deepEqual(app.errors, [])
+})
+
+test('a request body that nobody is waiting for is closed when the client leaves', async () => {
+  for (const isBegun of [false, true]) {
+    const client = new AbortController()
+    const [reached, go] = [deferred(), deferred()]
+    const body = new HandBody()
+    const log: string[] = []
+    const app = testApp(async (conn) => {
+      const parts = conn.requestBody[Symbol.asyncIterator]()
+      if (isBegun) log.push(String((await parts.next()).value))
+      reached.resolve()
+      await go.promise
+      await parts.next().catch((error: Error) => log.push(error.name))
+    })
+    const response = app.post('/', { body, signal: client.signal })
+    if (isBegun) await body.give('a')
+    await reached.promise
+    client.abort()
+    assert.equal(body.closings, 1)
+    await assert.rejects(response)
+    go.resolve()
+    await app.idle()
+    assert.equal(body.closings, 1)
+    assert.deepEqual(log, [...(isBegun ? ['97'] : []), 'BodyAbortedError'])
+  }
+})
+
+test('a request body that was sent whole can be read when the client has left', async () => {
+  const read: unknown[] = []
+  const requests: TestRequest[] = [{}, { body: 'text' }, { json: 1 }]
+  for (const request of requests) {
+    const client = new AbortController()
+    const app = testApp(async (conn) => {
+      client.abort()
+      read.push(await conn.requestBody.text())
+    })
+    await assert.rejects(app.post('/', { ...request, signal: client.signal }))
+    await app.idle()
+  }
+  assert.deepEqual(read, ['', 'text', '1'])
+})
+
+test('a request body in parts is closed by a handler that stops reading, and closes itself at its end', async () => {
+  const body = new HandBody()
+  const app = testApp(async (conn) => {
+    const parts: number[] = []
+    for await (const part of conn.requestBody) {
+      parts.push(part.length)
+      if (conn.path === '/some') break
+    }
+    return conn.json(parts)
+  })
+  const some = app.post('/some', { body })
+  await body.give('one')
+  assert.deepEqual((await some).json(), [3])
+  assert.equal(body.closings, 1)
+
+  const all = app.post('/all', { body })
+  await body.give('one')
+  await body.give('three')
+  await body.give(undefined)
+  assert.deepEqual((await all).json(), [3, 5])
+  assert.equal(body.closings, 1)
+  const none = { headers: { 'transfer-encoding': 'chunked' } }
+  assert.deepEqual((await app.post('/none', none)).json(), [])
+})
+
+// ----------------------------------------------------------------------------- open requests
+
+test('openRequests has the requests that are not over, oldest first', async () => {
+  const go = deferred()
+  const reached = deferred()
+  const sources = [new HandSource(), new HandSource()] as const
+  sources[1].isEndless = true
+  const app = testApp(async (conn) => {
+    if (conn.path === '/finite') return conn.ok(sources[0])
+    if (conn.path === '/endless') return conn.ok(sources[1])
+    conn.pushPath('/inner')
+    reached.resolve()
+    await go.promise
+    return conn.ok('done')
+  })
+  const open = (): string[] =>
+    app.openRequests.map(({ method, path, isStream }) => `${method} ${path} ${isStream}`)
+  const before = performance.now()
+  const slow = app.post('/slow?a=1')
+  assert.deepEqual(open(), ['POST /slow false'])
+  assert.ok(app.openRequests[0]!.startTime >= before)
+  const finite = app.get('/finite')
+  const endless = app.get('/endless')
+  assert.deepEqual(open(), ['POST /slow false', 'GET /finite false', 'GET /endless false'])
+  const [finiteSink] = await Promise.all([sources[0].started, sources[1].started, reached.promise])
+  assert.deepEqual(open(), ['POST /slow false', 'GET /finite false', 'GET /endless true'])
+  finiteSink.end()
+  await finite
+  assert.deepEqual(open(), ['POST /slow false', 'GET /endless true'])
+  void app.shutDown()
+  assert.deepEqual(open(), ['POST /slow false', 'GET /endless false'], 'it has said its last word')
+  await endless
+  go.resolve()
+  assert.equal((await slow).conn.startTime <= performance.now(), true)
+  assert.deepEqual(open(), [])
+})
+
+test('idle() resolves when no request is open, after those who waited for a response', async () => {
+  const log: string[] = []
+  const [first, second] = [deferred(), deferred()]
+  const app = testApp(async (conn) => {
+    await (conn.path === '/1' ? first : second).promise
+    return conn.afterSend(() => log.push(`afterSend ${conn.path}`)).ok('x')
+  })
+  await app.idle()
+  const responses = ['/1', '/2'].map((path) => app.get(path).then(() => log.push(path)))
+  const idle = [app.idle(), app.idle()].map((promise) => promise.then(() => log.push('idle')))
+  first.resolve()
+  await responses[0]
+  assert.deepEqual(log, ['afterSend /1', '/1'])
+  second.resolve()
+  await Promise.all(idle)
+  assert.deepEqual(log, ['afterSend /1', '/1', 'afterSend /2', '/2', 'idle', 'idle'])
+})
+
+/** A source that shows what became of it. */
+class HandSource implements BodySource {
+  readonly calls: unknown[] = []
+  isEndless = false
+  #sink: BodySink | undefined
+  readonly #started = deferred<BodySink>()
+  readonly #onStart: (sink: BodySink) => void
+
+  constructor(onStart: (sink: BodySink) => void = () => {}) {
+    this.#onStart = onStart
+  }
+
+  /** Resolves, with the sink, when the body begins. */
+  get started(): Promise<BodySink> {
+    return this.#started.promise
+  }
+
+  start(sink: BodySink): void {
+    this.calls.push('start')
+    this.#sink = sink
+    this.#started.resolve(sink)
+    this.#onStart(sink)
+  }
+
+  drained(): void {
+    this.calls.push('drained')
+  }
+
+  stop(): void {
+    this.calls.push('stop')
+    if (this.isEndless) this.#sink!.end()
+  }
+
+  closed(): void {
+    this.calls.push('closed')
+  }
+}
+
+/** A request body that is sent by hand. */
+class HandBody implements AsyncIterableIterator<Uint8Array> {
+  closings = 0
+  #asked = deferred<(result: IteratorResult<Uint8Array, undefined>) => void>()
+
+  /** Resolves when somebody waits for the next part. */
+  get isWaiting(): Promise<unknown> {
+    return this.#asked.promise
+  }
+
+  /** Gives the next part to whoever asks for it; undefined is the end. */
+  async give(text: string | undefined): Promise<void> {
+    const answer = await this.#asked.promise
+    this.#asked = deferred()
+    answer(
+      text === undefined
+        ? { done: true, value: undefined }
+        : { done: false, value: encodeText(text) },
+    )
+  }
+
+  next(): Promise<IteratorResult<Uint8Array, undefined>> {
+    return new Promise((resolve) => this.#asked.resolve(resolve))
+  }
+
+  async return(): Promise<IteratorResult<Uint8Array, undefined>> {
+    this.closings++
+    return { done: true, value: undefined }
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this
+  }
+}
+
+interface Deferred<T> {
+  readonly promise: Promise<T>
+  resolve(value: T): void
+}
+
+function deferred<T = void>(): Deferred<T> {
+  let resolve!: (value: T) => void
+  const promise = new Promise<T>((settle) => (resolve = settle))
+  return { promise, resolve }
+}

@@ -3,8 +3,8 @@
  * Runs `init`, the handlers, every `beforeSend` and the same finalisation as a server. */
 
 import type { AppFunction } from './app.ts'
-import { concatBytes, encodeText } from './body.ts'
-import type { BodySource, Chunk } from './body.ts'
+import { concatBytes, encodeText, isBodySource } from './body.ts'
+import type { BodySink, BodySource, Chunk } from './body.ts'
 import { Conn, failConn, settleConn } from './conn.ts'
 import { finalize } from './finalize.ts'
 import type { FinalResponse } from './finalize.ts'
@@ -13,6 +13,8 @@ import type { HeadersInput } from './header-map.ts'
 import type { Incoming, ServerContext } from './incoming.ts'
 import { closeInfo, Info } from './info.ts'
 import type { Listener } from './info.ts'
+import { closeIterator, discardSource, iteratorOf } from './iterator-of.ts'
+import type { AnyIterator } from './iterator-of.ts'
 import type { Method } from './method.ts'
 import { compile } from './program.ts'
 import type { Place, Program } from './program.ts'
@@ -46,12 +48,25 @@ export interface TestRequest {
   isSecure?: boolean
   /** Default `1.1`. */
   httpVersion?: string
+  /** The client leaves when it aborts. Default: it stays to the end. */
+  signal?: AbortSignal
 }
 
 /** An error that the app did not catch, and the place where it happened. */
 export interface TestError {
   readonly error: unknown
   readonly place: Place
+}
+
+/** A request that is not over yet. */
+export interface OpenRequest {
+  readonly method: string
+  /** The whole path, without the query. */
+  readonly path: string
+  /** When it was sent, in milliseconds on the clock of `performance.now()`. */
+  readonly startTime: number
+  /** Whether its response is an endless body that flows, as an event stream is. */
+  readonly isStream: boolean
 }
 
 /** Wraps an app for tests.
@@ -78,7 +93,8 @@ export class TestApp {
   readonly #program: Program
   readonly #context: ServerContext
   readonly #info: Info
-  readonly #streams = new Set<BodySource>()
+  readonly #open = new Set<Exchange>()
+  readonly #onIdle: (() => void)[] = []
   #ready: Promise<void> | undefined
 
   /** Use `testApp(app)`, which also checks the tuple. */
@@ -99,7 +115,7 @@ export class TestApp {
       shared,
     })
     swansong.onStop(() => {
-      for (const stream of this.#streams) stream.stop()
+      for (const exchange of this.#open) exchange.body?.stop()
     })
   }
 
@@ -133,21 +149,70 @@ export class TestApp {
     return this.request('HEAD', target, request)
   }
 
-  /** Sends a request and waits for the whole response. An endless stream ends with `shutDown()`. */
-  async request(method: Method, target: string, request: TestRequest = {}): Promise<TestResponse> {
-    await this.init()
-    const conn = await this.#program.handle(
-      new Conn(incoming(method, target, request, this.#context)),
-    )
-    const response = this.#finalize(conn)
-    const received = await this.#receive(response, conn)
-    settleConn(conn, !received.isCut, (error) => this.errors.push({ error, place: 'afterSend' }))
-    return new TestResponse(conn, response, received)
+  /** Sends a request and waits for the whole response. An endless stream ends with `shutDown()`.
+   *
+   * When `request.signal` aborts, the client leaves, and the app sees of it what it sees on a server.
+   * @returns The response. Where its body was flowing when the client left, what had come until then.
+   * @throws The reason of `request.signal`, where the client left before it was answered; the handlers
+   * go on. What an `init` throws. */
+  request(method: Method, target: string, request: TestRequest = {}): Promise<TestResponse> {
+    return new Promise((resolve, reject) => {
+      const { signal } = request
+      const incoming = new TestIncoming(method, target, request, this.#context)
+      if (signal?.aborted === true) {
+        incoming.leave()
+        reject(signal.reason)
+        return
+      }
+      const exchange = new Exchange(incoming, signal, resolve, reject)
+      this.#open.add(exchange)
+      void this.#run(exchange)
+    })
+  }
+
+  /** The requests that are not over, as they are now, oldest first.
+   *
+   * One is over when its handlers are done, its body has ended and its `afterSend` has run: one whose
+   * client has left is here for as long as its handlers go on. */
+  get openRequests(): readonly OpenRequest[] {
+    return Array.from(this.#open, ({ method, path, startTime, isStream }) => {
+      return { method, path, startTime, isStream }
+    })
+  }
+
+  /** Resolves when no request is open; at once when none is. */
+  async idle(): Promise<void> {
+    if (this.#open.size > 0) await new Promise<void>((resolve) => this.#onIdle.push(resolve))
   }
 
   /** Begins the stop, as a server does: endless streams end. */
   shutDown(): Promise<void> {
     return this.swansong.shutDown()
+  }
+
+  async #run(exchange: Exchange): Promise<void> {
+    try {
+      await this.init()
+      exchange.resolve(await this.#respond(exchange))
+    } catch (error) {
+      exchange.reject(error) // an init failed
+    }
+    exchange.forgetSignal()
+    this.#open.delete(exchange)
+    // After the response, so that those who wait for it are told first.
+    if (this.#open.size === 0) for (const resolve of this.#onIdle.splice(0)) resolve()
+  }
+
+  async #respond(exchange: Exchange): Promise<TestResponse> {
+    const { conn } = exchange
+    await this.#program.handle(conn)
+    const response = this.#finalize(conn)
+    const received = isBodySource(response.body)
+      ? await this.#collect(response.body, response.bodyLength, exchange)
+      : { bytes: bytesOf(response.body), isCut: conn.isDisconnected }
+    exchange.forgetSignal() // who leaves now has got all there was
+    settleConn(conn, !received.isCut, (error) => this.errors.push({ error, place: 'afterSend' }))
+    return new TestResponse(conn, response, received)
   }
 
   #finalize(conn: Conn): FinalResponse {
@@ -160,23 +225,23 @@ export class TestApp {
     }
   }
 
-  async #receive({ body, bodyLength }: FinalResponse, conn: Conn): Promise<ReceivedBody> {
-    if (body === undefined || typeof body === 'string' || body instanceof Uint8Array) {
-      const bytes =
-        body === undefined ? new Uint8Array() : typeof body === 'string' ? encodeText(body) : body
-      return { bytes, isCut: false }
+  #collect(
+    source: BodySource,
+    length: number | undefined,
+    exchange: Exchange,
+  ): Promise<ReceivedBody> {
+    const body = new BodyCollector(source, length, (error) => {
+      this.errors.push({ error, place: 'the response body' })
+    })
+    exchange.body = body
+    if (exchange.conn.isDisconnected) {
+      body.leave()
+    } else {
+      const isStopping = this.swansong.state !== 'running' // a stop from now on finds it by itself
+      body.start()
+      if (isStopping) body.stop()
     }
-    this.#streams.add(body)
-    try {
-      const received = collect(body)
-      if (conn.swansong.state !== 'running') body.stop()
-      const { bytes, end } = await received
-      const error = typeof end === 'object' ? end.cause : lengthError(bytes.length, bodyLength)
-      if (error !== undefined) this.errors.push({ error, place: 'the response body' })
-      return { bytes, isCut: end !== 'done' || error !== undefined }
-    } finally {
-      this.#streams.delete(body)
-    }
+    return body.received
   }
 }
 
@@ -190,7 +255,7 @@ export class TestResponse {
   readonly status: number
   readonly headers: HeaderMap
   readonly bytes: Uint8Array
-  /** Whether the body broke off, because its source failed. */
+  /** Whether the body broke off: its source failed, or the client left. */
   readonly isCut: boolean
   /** The conn as it was when everything was done. */
   readonly conn: Conn
@@ -221,39 +286,151 @@ export class TestResponse {
   }
 }
 
-function incoming(
-  method: Method,
-  target: string,
-  request: TestRequest,
-  server: ServerContext,
-): Incoming {
-  const headers = new HeaderMap(request.headers)
-  let { body } = request
-  if ('json' in request) {
-    body = JSON.stringify(request.json)
-    if (!headers.has('content-type')) headers.set('Content-Type', 'application/json')
+/** A request on its way to its response. */
+class Exchange implements OpenRequest {
+  readonly conn: Conn
+  readonly method: string
+  readonly path: string
+  readonly startTime: number
+  readonly resolve: (response: TestResponse) => void
+  readonly reject: (reason: unknown) => void
+  /** The body of the response, once it flows. */
+  body: BodyCollector | undefined
+  readonly #incoming: TestIncoming
+  readonly #signal: AbortSignal | undefined
+
+  constructor(
+    incoming: TestIncoming,
+    signal: AbortSignal | undefined,
+    resolve: (response: TestResponse) => void,
+    reject: (reason: unknown) => void,
+  ) {
+    this.conn = new Conn(incoming)
+    this.method = incoming.method
+    this.path = this.conn.path // now: a handler may push another
+    this.startTime = incoming.startTime
+    this.resolve = resolve
+    this.reject = reject
+    this.#incoming = incoming
+    this.#signal = signal
+    signal?.addEventListener('abort', this.#onAbort, { once: true })
   }
-  if (!headers.has('host')) headers.set('Host', 'wakerobin.test')
-  const bytes = typeof body === 'string' ? encodeText(body) : body
-  const isFramed = headers.has('content-length') || headers.has('transfer-encoding')
-  if (bytes instanceof Uint8Array && !isFramed) headers.set('Content-Length', bytes.length)
-  else if (bytes !== undefined && !isFramed) headers.set('Transfer-Encoding', 'chunked')
-  return {
-    method,
-    target,
-    rawHeaders: headers.toRawHeaders(),
-    httpVersion: request.httpVersion ?? '1.1',
-    peerIp: request.peerIp ?? '127.0.0.1',
-    isSecure: request.isSecure ?? false,
-    startTime: performance.now(),
-    server,
-    isDisconnected: false,
-    onDisconnect() {},
-    async *openBody() {
-      if (bytes instanceof Uint8Array) yield bytes
-      else if (bytes !== undefined) yield* bytes
-    },
+
+  get isStream(): boolean {
+    return this.body?.isEndless === true && !this.body.isOver
   }
+
+  forgetSignal(): void {
+    this.#signal?.removeEventListener('abort', this.#onAbort)
+  }
+
+  readonly #onAbort = (): void => {
+    if (this.body?.isOver === true) return
+    this.#incoming.leave()
+    if (this.body === undefined) this.reject(this.#signal!.reason)
+    else this.body.leave()
+  }
+}
+
+/** A request as its client sends it. */
+class TestIncoming implements Incoming {
+  readonly method: string
+  readonly target: string
+  readonly rawHeaders: readonly string[]
+  readonly httpVersion: string
+  readonly peerIp: string
+  readonly isSecure: boolean
+  readonly startTime: number = performance.now()
+  readonly server: ServerContext
+  isDisconnected = false
+  readonly #onDisconnect: (() => void)[] = []
+  readonly #bytes: Uint8Array | undefined
+  /** The body where it comes in parts: not opened yet, or being read; neither when it is over. */
+  #parts: AsyncIterable<Uint8Array> | undefined
+  #iterator: AnyIterator<Uint8Array> | undefined
+  /** Ends the wait for the next part of the body. */
+  #breakOff: (error: unknown) => void = () => {}
+
+  constructor(method: Method, target: string, request: TestRequest, server: ServerContext) {
+    const headers = new HeaderMap(request.headers)
+    let { body } = request
+    if ('json' in request) {
+      body = JSON.stringify(request.json)
+      if (!headers.has('content-type')) headers.set('Content-Type', 'application/json')
+    }
+    if (!headers.has('host')) headers.set('Host', 'wakerobin.test')
+    const bytes = typeof body === 'string' ? encodeText(body) : body
+    const isFramed = headers.has('content-length') || headers.has('transfer-encoding')
+    if (bytes instanceof Uint8Array && !isFramed) headers.set('Content-Length', bytes.length)
+    else if (bytes !== undefined && !isFramed) headers.set('Transfer-Encoding', 'chunked')
+    this.method = method
+    this.target = target
+    this.rawHeaders = headers.toRawHeaders()
+    this.httpVersion = request.httpVersion ?? '1.1'
+    this.peerIp = request.peerIp ?? '127.0.0.1'
+    this.isSecure = request.isSecure ?? false
+    this.server = server
+    if (bytes instanceof Uint8Array) this.#bytes = bytes
+    else this.#parts = bytes
+  }
+
+  onDisconnect(callback: () => void): void {
+    this.#onDisconnect.push(callback)
+  }
+
+  async *openBody(): AsyncGenerator<Uint8Array, void, undefined> {
+    if (this.#bytes !== undefined) yield this.#bytes // all of it is here, even if the client is not
+    else yield* this.#read()
+  }
+
+  /** The client leaves. A body that was not in parts has arrived, and can still be read. */
+  leave(): void {
+    this.isDisconnected = true
+    for (const callback of this.#onDisconnect.splice(0)) callback()
+    this.#breakOff(brokenOff())
+    this.#closeBody()
+  }
+
+  async *#read(): AsyncGenerator<Uint8Array, void, undefined> {
+    if (this.#parts !== undefined) {
+      this.#iterator = iteratorOf(this.#parts)
+      this.#parts = undefined
+    }
+    try {
+      for (;;) {
+        if (this.isDisconnected) throw brokenOff()
+        if (this.#iterator === undefined) return
+        const step = await this.#next(this.#iterator)
+        if (step.done !== true) yield step.value
+        else this.#iterator = undefined // it has closed itself
+      }
+    } finally {
+      this.#closeBody()
+    }
+  }
+
+  #next(iterator: AnyIterator<Uint8Array>): Promise<IteratorResult<Uint8Array, unknown>> {
+    return new Promise((resolve, reject) => {
+      this.#breakOff = reject
+      Promise.resolve(iterator.next()).then(resolve, reject)
+    })
+  }
+
+  #closeBody(): void {
+    discardSource(this.#parts)
+    closeIterator(this.#iterator)
+    this.#parts = undefined
+    this.#iterator = undefined
+  }
+}
+
+/** What node says of a request that breaks off. */
+function brokenOff(): Error {
+  return Object.assign(new Error('aborted'), { code: 'ECONNRESET' })
+}
+
+function bytesOf(body: string | Uint8Array | undefined): Uint8Array {
+  return typeof body === 'string' ? encodeText(body) : (body ?? new Uint8Array())
 }
 
 function byteLength(text: string): number {
@@ -266,30 +443,107 @@ function lengthError(length: number, promised: number | undefined): RangeError |
   return new RangeError(`Cannot send a body of ${length} bytes: its length promised ${promised}`)
 }
 
-type BodyEnd = 'done' | 'cut' | { readonly cause: unknown }
+/** Reads a source to its end, to its failure, or until the client leaves. */
+class BodyCollector implements BodySink {
+  readonly received: Promise<ReceivedBody>
+  readonly #source: BodySource
+  readonly #length: number | undefined
+  readonly #onError: (error: unknown) => void
+  readonly #parts: Uint8Array[] = []
+  readonly #calls: (() => void)[] = []
+  #room = bytesPerTurn
+  #isOver = false
+  #resolve!: (received: ReceivedBody) => void
 
-/** Reads a source to its end, or to its failure. */
-function collect(source: BodySource): Promise<{ bytes: Uint8Array; end: BodyEnd }> {
-  const parts: Uint8Array[] = []
-  let room = bytesPerTurn
-  return new Promise((resolve) => {
-    const settle = (end: BodyEnd): void => resolve({ bytes: concatBytes(parts), end })
-    source.start({
-      write(chunk: Chunk | Uint8Array): boolean {
-        const bytes = chunk instanceof Uint8Array ? chunk : chunk.bytes
-        parts.push(bytes)
-        room -= bytes.length
-        if (room > 0) return true
-        // A source that always has more must leave a turn to the test, which may want to stop it.
-        room = bytesPerTurn
-        setTimeout(() => source.drained(), 0)
-        return false
-      },
-      end: () => settle('done'),
-      abort: (cause) => settle({ cause }),
-      cut: () => settle('cut'),
+  /** @param length What the body must amount to, in bytes, where it is known. */
+  constructor(source: BodySource, length: number | undefined, onError: (error: unknown) => void) {
+    this.#source = source
+    this.#length = length
+    this.#onError = onError
+    this.received = new Promise((resolve) => {
+      this.#resolve = resolve
     })
-  })
+  }
+
+  get isEndless(): boolean {
+    return this.#source.isEndless === true
+  }
+
+  get isOver(): boolean {
+    return this.#isOver
+  }
+
+  start(): void {
+    this.#call(() => this.#source.start(this))
+  }
+
+  /** The server stops. */
+  stop(): void {
+    this.#callWhileOpen(() => this.#source.stop())
+  }
+
+  /** The client leaves. */
+  leave(): void {
+    if (this.#isOver) return
+    this.cut()
+    this.#call(() => this.#source.closed())
+  }
+
+  write(chunk: Chunk | Uint8Array): boolean {
+    if (this.#isOver) return false
+    const bytes = chunk instanceof Uint8Array ? chunk : chunk.bytes
+    this.#parts.push(bytes)
+    this.#room -= bytes.length
+    if (this.#room > 0) return true
+    // A source that always has more must leave a turn to the test, which may want to stop it.
+    this.#room = bytesPerTurn
+    setTimeout(() => this.#callWhileOpen(() => this.#source.drained()), 0)
+    return false
+  }
+
+  end(): void {
+    if (this.#isOver) return
+    const bytes = concatBytes(this.#parts)
+    const error = lengthError(bytes.length, this.#length)
+    if (error === undefined) this.#finish(false)
+    else this.abort(error)
+  }
+
+  abort(error: unknown): void {
+    if (this.#isOver) return
+    this.#onError(error)
+    this.cut()
+  }
+
+  cut(): void {
+    this.#finish(true)
+  }
+
+  #finish(isCut: boolean): void {
+    if (this.#isOver) return
+    this.#isOver = true
+    this.#resolve({ bytes: concatBytes(this.#parts), isCut })
+  }
+
+  #callWhileOpen(part: () => void): void {
+    this.#call(() => {
+      if (!this.#isOver) part()
+    })
+  }
+
+  /** Calls the source, or, from within a call of it, as soon as that has returned. */
+  #call(part: () => void): void {
+    this.#calls.push(part)
+    if (this.#calls.length > 1) return
+    for (let call; (call = this.#calls[0]) !== undefined; this.#calls.shift()) {
+      try {
+        call()
+      } catch (error) {
+        this.#onError(error)
+        this.cut()
+      }
+    }
+  }
 }
 
 const bytesPerTurn = 1024 * 1024

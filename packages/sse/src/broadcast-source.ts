@@ -6,7 +6,9 @@
 import type { BodySink, BodySource } from '@wakerobin/core'
 
 import type { Broadcaster, Reader } from './broadcaster.ts'
+import { lastRetry } from './last-retry.ts'
 import { opening } from './opening.ts'
+import type { SseOptions } from './options.ts'
 import type { Subscription } from './subscription.ts'
 
 /** How long a stop waits for a client to take what was published before it, in milliseconds. */
@@ -15,15 +17,19 @@ const lastWordsMs = 1000
 export class BroadcastSource implements BodySource, Reader {
   readonly isEndless = true
   readonly #broadcaster: Broadcaster
+  readonly #options: Required<SseOptions>
   #position: number
   #sink: BodySink | undefined
   #hasRoom = false
   /** Whether the stream ends as soon as everything published so far is written. */
   #isEnding = false
-  #lastWords: ReturnType<typeof setTimeout> | undefined
+  /** What follows that; only a stop has something to say. */
+  #lastWords: Uint8Array | undefined
+  #deadline: ReturnType<typeof setTimeout> | undefined
 
-  constructor(subscription: Subscription) {
+  constructor(subscription: Subscription, options: Required<SseOptions>) {
     this.#broadcaster = subscription.broadcaster
+    this.#options = options
     this.#position = subscription.from
   }
 
@@ -53,10 +59,12 @@ export class BroadcastSource implements BodySource, Reader {
       this.#position = run.to
       this.#hasRoom = this.#sink.write(run.chunk)
     }
-    if (this.#isEnding && this.#position === this.#broadcaster.end) this.#leave()?.end()
+    if (this.#isEnding && this.#position === this.#broadcaster.end) this.#end()
   }
 
   stop(): void {
+    if (this.#options.finish || this.#isEnding) return
+    this.#lastWords = lastRetry(this.#options.stopRetryMs)
     this.close()
   }
 
@@ -64,7 +72,7 @@ export class BroadcastSource implements BodySource, Reader {
     if (this.#isEnding) return
     this.#isEnding = true
     // What a client has not taken by then it will not get: cut, so that nobody takes it for the whole.
-    this.#lastWords = setTimeout(() => this.#leave()?.cut(), lastWordsMs)
+    this.#deadline = setTimeout(() => this.#leave()?.cut(), lastWordsMs)
     this.wake()
   }
 
@@ -72,12 +80,18 @@ export class BroadcastSource implements BodySource, Reader {
     this.#leave()
   }
 
+  #end(): void {
+    const sink = this.#leave()
+    if (this.#lastWords !== undefined) sink?.write(this.#lastWords)
+    sink?.end()
+  }
+
   /** Lets go of the broadcaster. Returns the sink, once, for a last call. */
   #leave(): BodySink | undefined {
     const sink = this.#sink
     this.#sink = undefined
     this.#broadcaster.removeReader(this)
-    clearTimeout(this.#lastWords)
+    clearTimeout(this.#deadline)
     return sink
   }
 }

@@ -5,7 +5,8 @@ import { Chunk, type BodySink } from '@wakerobin/core/adapter'
 
 import { BroadcastSource } from './broadcast-source.ts'
 import { Broadcaster, SseEvent, SubscriberTooSlowError } from './index.ts'
-import type { Subscription } from './index.ts'
+import type { SseOptions, Subscription } from './index.ts'
+import { checkOptions } from './options.ts'
 
 // ----------------------------------------------------------------------------------- publishing
 
@@ -534,27 +535,33 @@ test('a subscription to a closed broadcaster ends at once', async () => {
   assert.equal(broadcaster.subscriberCount, 0)
 })
 
-test('a stop sends what was published before it, then ends', () => {
+test('a stop sends what was published before it, then a retry, then ends', (t) => {
+  t.mock.method(Math, 'random', () => 0)
   const broadcaster = new Broadcaster()
   const client = connect(broadcaster)
   broadcaster.publish('last words')
   client.source.stop()
-  assert.equal(client.text, ':\ndata: last words\n\n')
+  assert.equal(client.text, ':\ndata: last words\n\nretry: 1000\n')
   assert.equal(client.ends, 1)
   assert.equal(broadcaster.subscriberCount, 0)
 })
 
 test('a stop waits for a client that has no room, and ends it once it has read', (t) => {
+  const random = t.mock.method(Math, 'random', () => 0)
   t.mock.timers.enable({ apis: ['setTimeout'] })
   const broadcaster = new Broadcaster()
   const client = connect(broadcaster, { hasRoom: false })
   broadcaster.publish('last words')
   client.source.stop()
+  client.source.stop()
+  broadcaster.close() // changes nothing any more
   t.mock.timers.tick(999)
+  assert.equal(client.text, ':\n')
   assert.equal(client.ends, 0)
   client.drain()
-  assert.equal(client.text, ':\ndata: last words\n\n')
+  assert.equal(client.text, ':\ndata: last words\n\nretry: 1000\n')
   assert.equal(client.ends, 1)
+  assert.equal(random.mock.callCount(), 1)
   t.mock.timers.tick(10_000)
   assert.equal(client.ends, 1)
 })
@@ -603,31 +610,61 @@ test('a client that leaves while a stop waits for it leaves no timer', (t) => {
   assert.equal(client.ends, 0)
 })
 
-test('a stop before the start lets the stream begin and end', () => {
+test('a stop says no retry to a client that a closed broadcaster waits for', (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] })
   const broadcaster = new Broadcaster()
-  const source = new BroadcastSource(broadcaster.subscribe())
+  const client = connect(broadcaster, { hasRoom: false })
+  broadcaster.publish('last words')
+  broadcaster.close()
+  client.source.stop()
+  client.drain()
+  assert.equal(client.text, ':\ndata: last words\n\n')
+  assert.equal(client.ends, 1)
+})
+
+test('a stop before the start lets the stream begin and end', (t) => {
+  t.mock.method(Math, 'random', () => 0)
+  const broadcaster = new Broadcaster()
+  const source = new BroadcastSource(broadcaster.subscribe(), checkOptions())
   broadcaster.publish('meanwhile')
   source.stop()
   const client = new FakeClient(source)
   source.start(client)
-  assert.equal(client.text, ':\ndata: meanwhile\n\n')
+  assert.equal(client.text, ':\ndata: meanwhile\n\nretry: 1000\n')
   assert.equal(client.ends, 1)
   assert.equal(broadcaster.subscriberCount, 0)
 })
 
 test('a source that is let go without being started leaves nothing', () => {
   const broadcaster = new Broadcaster()
-  new BroadcastSource(broadcaster.subscribe()).closed()
+  new BroadcastSource(broadcaster.subscribe(), checkOptions()).closed()
   assert.equal(broadcaster.subscriberCount, 0)
 })
 
-test('a stop of one client leaves the others running', async () => {
+test('with finish, a stop leaves no trace: no retry, no timer', (t) => {
+  const timers = countTimers(t)
+  const broadcaster = new Broadcaster()
+  const client = connect(broadcaster, { hasRoom: false, finish: true })
+  broadcaster.publish('a')
+  client.source.stop()
+  assert.equal(timers.size, 0)
+  client.drain()
+  assert.equal(client.text, ':\ndata: a\n\n')
+  assert.equal(client.ends, 0)
+  broadcaster.close()
+  assert.equal(client.text, ':\ndata: a\n\n')
+  assert.equal(client.ends, 1)
+  assert.equal(timers.size, 0)
+})
+
+test('a stop of one client leaves the others running', async (t) => {
+  t.mock.method(Math, 'random', () => 0)
   const broadcaster = new Broadcaster()
   const [stopped, running] = [connect(broadcaster), connect(broadcaster)]
   stopped.source.stop()
   broadcaster.publish('on and on')
   await turn()
-  assert.equal(stopped.text, ':\n')
+  assert.equal(stopped.text, ':\nretry: 1000\n')
   assert.equal(running.text, ':\ndata: on and on\n\n')
 })
 
@@ -675,9 +712,12 @@ class FakeClient implements BodySink {
   }
 }
 
-function connect(to: Broadcaster | Subscription, { hasRoom = true } = {}): FakeClient {
+function connect(
+  to: Broadcaster | Subscription,
+  { hasRoom = true, ...options }: { hasRoom?: boolean } & SseOptions = {},
+): FakeClient {
   const subscription = to instanceof Broadcaster ? to.subscribe() : to
-  const client = new FakeClient(new BroadcastSource(subscription))
+  const client = new FakeClient(new BroadcastSource(subscription, checkOptions(options)))
   client.hasRoom = hasRoom
   client.source.start(client)
   return client

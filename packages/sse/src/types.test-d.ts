@@ -4,7 +4,7 @@ import { Conn, handlers, State, type Halted, type Handler, type Has } from '@wak
 import { testApp } from '@wakerobin/core/testing'
 
 import { Broadcaster, Event, SseEvent, withSseStream } from './index.ts'
-import type { Eventable, EventFields, SseSource, Subscription } from './index.ts'
+import type { Eventable, EventFields, SseOptions, SseSource, Subscription } from './index.ts'
 
 type Equal<A, B> =
   (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
@@ -56,6 +56,23 @@ conn.withSseStream(new Uint8Array())
 conn.withSseStream(Promise.resolve(['x']))
 // @ts-expect-error the same for a function
 conn.withSseStream(async () => ['x'])
+
+// How it behaves.
+declare const options: SseOptions
+const range: Equal<SseOptions['stopRetryMs'], readonly [min: number, max: number] | undefined> =
+  true
+conn.withSseStream(source, options)
+conn.withSseStream(source, {})
+conn.withSseStream(source, { stopRetryMs: [0, 1000], finish: true })
+withSseStream(conn, source, { stopRetryMs: [0, 1000] as const })
+// @ts-expect-error a range has two ends
+conn.withSseStream(source, { stopRetryMs: [1000] })
+// @ts-expect-error and is no number
+conn.withSseStream(source, { stopRetryMs: 1000 })
+// @ts-expect-error yes or no
+conn.withSseStream(source, { finish: 'yes' })
+// @ts-expect-error no such option
+withSseStream(conn, source, { stopRetry: [0, 1000] })
 
 // Events.
 const same: Equal<Event, SseEvent> = true

@@ -1,13 +1,15 @@
 import assert from 'node:assert/strict'
 import { Readable } from 'node:stream'
-import { test } from 'node:test'
+import { test, type TestContext } from 'node:test'
 
 import { Conn, State } from '@wakerobin/core'
 import type { Handler } from '@wakerobin/core'
+import { isBodySource } from '@wakerobin/core/adapter'
 import { testApp, type TestApp, type TestResponse } from '@wakerobin/core/testing'
+import { createParser } from 'eventsource-parser'
 
 import { Broadcaster, SseEvent, withSseStream } from './index.ts'
-import type { Eventable, SseSource } from './index.ts'
+import type { Eventable, SseOptions, SseSource } from './index.ts'
 
 // ------------------------------------------------------------------------------------ the head
 
@@ -162,7 +164,8 @@ test('a broadcaster, its subscription and a function that returns it are streame
   }
 })
 
-test('a subscription sends what was published since subscribe(), before the request', async () => {
+test('a subscription sends what was published since subscribe(), before the request', async (t) => {
+  draw(t, 0)
   const broadcaster = new Broadcaster()
   broadcaster.publish('before')
   const subscription = broadcaster.subscribe()
@@ -171,10 +174,11 @@ test('a subscription sends what was published since subscribe(), before the requ
   const response = app.get('/')
   await until(() => broadcaster.subscriberCount === 1)
   await app.shutDown()
-  assert.equal((await response).body, ':\ndata: since\n\n')
+  assert.equal((await response).body, ':\ndata: since\n\nretry: 1000\n')
 })
 
-test('what is published between the handler and the head is not lost', async () => {
+test('what is published between the handler and the head is not lost', async (t) => {
+  draw(t, 0)
   const broadcaster = new Broadcaster()
   const app = testApp([
     { beforeSend: () => broadcaster.publish('meanwhile') },
@@ -183,7 +187,7 @@ test('what is published between the handler and the head is not lost', async () 
   const response = app.get('/')
   await until(() => broadcaster.subscriberCount === 1)
   await app.shutDown()
-  assert.equal((await response).body, ':\ndata: meanwhile\n\n')
+  assert.equal((await response).body, ':\ndata: meanwhile\n\nretry: 1000\n')
 })
 
 test('a stream of a broadcaster ends whole when the broadcaster closes', async () => {
@@ -302,7 +306,8 @@ test('a function that throws, or returns no stream, cuts the stream before any e
 
 // ------------------------------------------------------------------------------------ the stop
 
-test('a stop ends a stream whole while its generator is stuck in an await', async () => {
+test('a stop ends a stream whole while its generator is stuck in an await', async (t) => {
+  draw(t, 0)
   const { app, response } = await begin(async function* (signal) {
     yield 'one'
     await new Promise(() => signal.throwIfAborted())
@@ -310,12 +315,13 @@ test('a stop ends a stream whole while its generator is stuck in an await', asyn
   })
   await app.shutDown()
   const { body, isCut } = await response
-  assert.equal(body, ':\ndata: one\n\n')
+  assert.equal(body, ':\ndata: one\n\nretry: 1000\n')
   assert(!isCut)
   assert.deepEqual(app.errors, [])
 })
 
-test('a stop drops an item that is ready, and calls return() of the source once', async () => {
+test('a stop drops an item that is ready, and calls return() of the source once', async (t) => {
+  draw(t, 0)
   let give!: (result: IteratorResult<string>) => void
   let returns = 0
   const asked = deferred()
@@ -339,12 +345,13 @@ test('a stop drops an item that is ready, and calls return() of the source once'
   give({ done: false, value: 'ready' })
   await app.shutDown()
   const { body, isCut } = await response
-  assert.equal(body, ':\n')
+  assert.equal(body, ':\nretry: 1000\n')
   assert(!isCut)
   assert.equal(returns, 1)
 })
 
-test('a stop aborts the signal that a function was given, and only the stop does', async () => {
+test('a stop aborts the signal that a function was given, and only the stop does', async (t) => {
+  draw(t, 0)
   let given: AbortSignal | undefined
   const { app, response } = await begin(async function* (signal) {
     given = signal
@@ -354,7 +361,7 @@ test('a stop aborts the signal that a function was given, and only the stop does
   assert.equal(given?.aborted, false)
   await app.shutDown()
   assert.equal(given?.aborted, true)
-  assert.equal((await response).body, ':\ndata: one\n\n')
+  assert.equal((await response).body, ':\ndata: one\n\nretry: 1000\n')
 })
 
 test('the signal aborts when the stream ends by itself and when it fails', async () => {
@@ -367,7 +374,8 @@ test('the signal aborts when the stream ends by itself and when it fails', async
   )
 })
 
-test('a stop cancels a ReadableStream and destroys a Node Readable', async () => {
+test('a stop cancels a ReadableStream and destroys a Node Readable', async (t) => {
+  draw(t, 0)
   const cancelled = deferred()
   const web = new ReadableStream<Eventable>({
     start: (controller) => controller.enqueue('one'),
@@ -378,14 +386,15 @@ test('a stop cancels a ReadableStream and destroys a Node Readable', async () =>
   for (const source of [web, node]) {
     const { app, response } = await begin(() => source)
     await app.shutDown()
-    assert.equal((await response).body, ':\ndata: one\n\n')
+    assert.equal((await response).body, ':\ndata: one\n\nretry: 1000\n')
     assert(!(await response).isCut)
   }
   await cancelled.promise
   assert(node.destroyed)
 })
 
-test('what was published to a broadcaster before the stop arrives', async () => {
+test('what was published to a broadcaster before the stop arrives', async (t) => {
+  draw(t, 0)
   const broadcaster = new Broadcaster()
   const app = testApp((conn) => conn.withSseStream(broadcaster))
   const response = app.get('/')
@@ -395,12 +404,13 @@ test('what was published to a broadcaster before the stop arrives', async () => 
   void app.shutDown()
   broadcaster.publish('too late')
   const { body, isCut } = await response
-  assert.equal(body, ':\ndata: one\n\ndata: two\n\n')
+  assert.equal(body, ':\ndata: one\n\ndata: two\n\nretry: 1000\n')
   assert(!isCut)
   assert.equal(broadcaster.subscriberCount, 0)
 })
 
-test('streams that begin after the stop end at once, whole', async () => {
+test('streams that begin after the stop end at once, whole', async (t) => {
+  draw(t, 0)
   const broadcaster = new Broadcaster()
   const sources: SseSource[] = [
     broadcaster,
@@ -413,10 +423,216 @@ test('streams that begin after the stop end at once, whole', async () => {
     await app.shutDown()
     const { status, body, isCut } = await app.get('/')
     assert.equal(status, 200)
-    assert.equal(body, ':\n')
+    assert.equal(body, ':\nretry: 1000\n')
     assert(!isCut)
   }
   assert.equal(broadcaster.subscriberCount, 0)
+})
+
+test('the last retry is drawn from 1000 to 5000 milliseconds, both ends included', async (t) => {
+  for (const [random, retry] of [
+    [0, 1000],
+    [0.5, 3000],
+    [1 - 2 ** -53, 5000],
+  ] as const) {
+    draw(t, random)
+    for (const source of endlessSources())
+      assert.equal(await stopped(source), `:\nretry: ${retry}\n`)
+  }
+})
+
+test('stopRetryMs is the range of the last retry', async (t) => {
+  for (const [random, range, retry] of [
+    [0, [0, 9], 0],
+    [1 - 2 ** -53, [0, 9], 9],
+    [0.5, [250, 250], 250],
+    [1 - 2 ** -53, [0, Number.MAX_SAFE_INTEGER], Number.MAX_SAFE_INTEGER],
+    [1 - 2 ** -53, undefined, 5000],
+  ] as const) {
+    draw(t, random)
+    const options = { stopRetryMs: range } as SseOptions
+    for (const source of endlessSources())
+      assert.equal(await stopped(source, options), `:\nretry: ${retry}\n`)
+  }
+})
+
+test('each stream draws its retry for itself, and not before the stop', async (t) => {
+  const broadcaster = new Broadcaster()
+  const app = testApp((conn) =>
+    conn.path === '/' ? conn.withSseStream(broadcaster) : conn.withSseStream(() => silence()),
+  )
+  const draws = [0, 0.25, 0.5, 0.75]
+  const random = t.mock.method(Math, 'random', () => draws.shift()!)
+  const responses = ['/', '/pulled', '/', '/pulled'].map((path) => app.get(path))
+  await settled()
+  assert.equal(random.mock.callCount(), 0)
+  await app.shutDown()
+  const bodies = (await Promise.all(responses)).map(({ body }) => body)
+  assert.deepEqual(bodies.toSorted(), [
+    ':\nretry: 1000\n',
+    ':\nretry: 2000\n',
+    ':\nretry: 3000\n',
+    ':\nretry: 4000\n',
+  ])
+})
+
+test('without a stop there is no last retry: at the end, after an error, after close()', async (t) => {
+  const random = draw(t, 0)
+  assert.equal((await get(['x'])).body, ':\ndata: x\n\n')
+
+  const { response } = await fail(function* () {
+    yield 'x'
+    throw new Error('boom')
+  })
+  assert.equal(response.body, ':\ndata: x\n\n')
+
+  const broadcaster = new Broadcaster()
+  const app = testApp((conn) => conn.withSseStream(broadcaster))
+  const closed = app.get('/')
+  await settled()
+  broadcaster.close()
+  await app.shutDown() // too late to say anything
+  assert.equal((await closed).body, ':\n')
+  assert.equal(random.mock.callCount(), 0)
+})
+
+test('a request that the stop overtakes gets its opening, a retry and an end', async (t) => {
+  draw(t, 0)
+  for (const source of endlessSources()) {
+    const app = testApp((conn) => conn.withSseStream(source))
+    const response = app.get('/')
+    void app.shutDown()
+    const { status, body, isCut } = await response
+    assert.equal(status, 200)
+    assert.equal(body, ':\nretry: 1000\n')
+    assert(!isCut)
+  }
+})
+
+test('a stream that begins after the stop and has an end of its own by then has no last retry', async () => {
+  const app = testApp((conn) => conn.withSseStream(['one', 'two']))
+  await app.init()
+  await app.shutDown()
+  assert.equal((await app.get('/')).body, ':\ndata: one\n\ndata: two\n\n')
+})
+
+test('an independent parser reads the last retry, also after a comment, and no event is made of it', async (t) => {
+  draw(t, 0.5)
+  const { app, response } = await begin(async function* () {
+    yield 'one'
+    yield SseEvent.comment('note')
+    yield* silence()
+  })
+  await app.shutDown()
+  const events: string[] = []
+  const retries: number[] = []
+  const parser = createParser({
+    onEvent: ({ data }) => events.push(data),
+    onRetry: (retry) => retries.push(retry),
+    onError: assert.fail,
+  })
+  parser.feed((await response).body)
+  assert.deepEqual(events, ['one'])
+  assert.deepEqual(retries, [3000])
+})
+
+test('with finish, a stop leaves a pulled stream running to its own end', async (t) => {
+  const random = draw(t, 0)
+  const next = deferred()
+  let given: AbortSignal | undefined
+  const app = testApp((conn) =>
+    conn.withSseStream(
+      async function* (signal) {
+        given = signal
+        yield 'one'
+        await next.promise
+        yield 'two'
+      },
+      { finish: true },
+    ),
+  )
+  const response = app.get('/')
+  await settled()
+  await app.shutDown()
+  assert.equal(given?.aborted, false)
+  next.resolve()
+  const { body, isCut } = await response
+  assert.equal(body, ':\ndata: one\n\ndata: two\n\n')
+  assert(!isCut)
+  assert.equal(given.aborted, true)
+  assert.equal(random.mock.callCount(), 0)
+})
+
+test('with finish, a stop leaves a broadcast running until the app closes it', async (t) => {
+  const random = draw(t, 0)
+  for (const sourceOf of [(it: Broadcaster) => it, (it: Broadcaster) => it.subscribe()]) {
+    const broadcaster = new Broadcaster()
+    const source = sourceOf(broadcaster)
+    const app = testApp((conn) => conn.withSseStream(source, { finish: true }))
+    const response = app.get('/')
+    await until(() => broadcaster.subscriberCount === 1)
+    broadcaster.publish('before')
+    await app.shutDown()
+    broadcaster.publish('after')
+    await settled()
+    assert.equal(broadcaster.subscriberCount, 1)
+    broadcaster.close()
+    const { body, isCut } = await response
+    assert.equal(body, ':\ndata: before\n\ndata: after\n\n')
+    assert(!isCut)
+  }
+  assert.equal(random.mock.callCount(), 0)
+})
+
+test('a stream that finishes is endless all the same: a client that half-closes has left', async () => {
+  for (const source of endlessSources()) {
+    for (const finish of [true, false]) {
+      const app = testApp((conn) => {
+        conn.withSseStream(source, { finish })
+        const body = conn.takeResponseBody()
+        assert(isBodySource(body))
+        assert.equal(body.isEndless, true)
+        body.closed()
+        return conn.ok('seen')
+      })
+      assert.equal((await app.get('/')).body, 'seen')
+      assert.deepEqual(app.errors, [])
+    }
+  }
+})
+
+// ------------------------------------------------------------------------------------ options
+
+test('options that cannot be used are refused by the method and by the function, and the conn is as it was', async () => {
+  const bad: [unknown, RegExp][] = [
+    [{ stopRetryMs: [5, 1] }, /^RangeError: Cannot stream with stopRetryMs \[5, 1\]: /],
+    [{ stopRetryMs: 5 }, /^TypeError: Cannot stream with stopRetryMs 5: /],
+    [{ finish: 'yes' }, /^TypeError: Cannot stream with finish "yes": /],
+    [null, /^TypeError: Cannot stream with null as options: /],
+  ]
+  const app = testApp((conn) => {
+    for (const [options, expected] of bad) {
+      for (const source of [['x'], new Broadcaster()]) {
+        assert.throws(() => conn.withSseStream(source, options as SseOptions), expected)
+        assert.throws(() => withSseStream(conn, source, options as SseOptions), expected)
+      }
+    }
+    assert(!conn.isHalted)
+    assert.equal(conn.status, undefined)
+    assert.deepEqual([...conn.responseHeaders], [])
+    return conn.ok('still here')
+  })
+  assert.equal((await app.get('/')).body, 'still here')
+  assert.deepEqual(app.errors, [])
+})
+
+test('the function withSseStream(conn, events, options) takes the options of the method', async (t) => {
+  draw(t, 0)
+  const app = testApp((conn) => withSseStream(conn, () => silence(), { stopRetryMs: [7, 8] }))
+  const response = app.get('/')
+  await settled()
+  await app.shutDown()
+  assert.equal((await response).body, ':\nretry: 7\n')
 })
 
 // -------------------------------------------------------------------------- streams not started
@@ -461,7 +677,8 @@ test('HEAD has the headers of the stream, and the source is let go without being
 
 // ---------------------------------------------------------------------------- the seed programs
 
-test('a broadcaster is shared through the state', async () => {
+test('a broadcaster is shared through the state', async (t) => {
+  draw(t, 0)
   const broadcaster = new Broadcaster()
   const app = testApp([
     State.new(broadcaster),
@@ -471,7 +688,8 @@ test('a broadcaster is shared through the state', async () => {
   await until(() => broadcaster.subscriberCount === 2)
   broadcaster.publish('hello')
   await app.shutDown()
-  for (const response of responses) assert.equal((await response).body, ':\ndata: hello\n\n')
+  for (const response of responses)
+    assert.equal((await response).body, ':\ndata: hello\n\nretry: 1000\n')
 })
 
 test('importing the package gives every conn the method', () => {
@@ -502,6 +720,33 @@ async function begin(
   const response = app.get('/')
   await settled()
   return { app, response }
+}
+
+/** The body of a stream that is stopped. */
+async function stopped(source: SseSource, options?: SseOptions): Promise<string> {
+  const app = testApp((conn) => conn.withSseStream(source, options))
+  const response = app.get('/')
+  await settled()
+  await app.shutDown()
+  const { body, isCut } = await response
+  assert(!isCut)
+  return body
+}
+
+/** One of each kind, none of which has an event. */
+function endlessSources(): SseSource[] {
+  const broadcaster = new Broadcaster()
+  return [broadcaster, broadcaster.subscribe(), () => broadcaster, silence(), new ReadableStream()]
+}
+
+/** Waits for ever. */
+async function* silence(): AsyncGenerator<Eventable> {
+  await new Promise(() => {})
+}
+
+/** Lets every draw be this one, from 0 to just below 1. */
+function draw(t: TestContext, random: number): ReturnType<typeof t.mock.method<Math, 'random'>> {
+  return t.mock.method(Math, 'random', () => random)
 }
 
 function webStream(events: readonly Eventable[]): ReadableStream<Eventable> {

@@ -13,7 +13,9 @@ import { BroadcastSource } from './broadcast-source.ts'
 import { Broadcaster } from './broadcaster.ts'
 import { encodeEvent } from './encode.ts'
 import type { Eventable } from './event.ts'
+import { lastRetry } from './last-retry.ts'
 import { opening } from './opening.ts'
+import { checkOptions, type SseOptions } from './options.ts'
 import { Subscription } from './subscription.ts'
 
 /** What an event stream can be made from: an iterable, an async iterable, a `ReadableStream` or a
@@ -24,7 +26,7 @@ export type SseSource = Broadcaster | Subscription | Pullable<Eventable>
 declare module '@wakerobin/core' {
   interface ConnExtensions {
     /** Answers with an event stream, and halts: see `withSseStream` of `@wakerobin/sse`. */
-    withSseStream(events: SseSource): Halted
+    withSseStream(events: SseSource, options?: SseOptions): Halted
   }
 }
 
@@ -32,8 +34,9 @@ declare module '@wakerobin/core' {
  *
  * Sets status 200, `Content-Type: text/event-stream`, `Cache-Control: no-cache, no-transform` and
  * `X-Accel-Buffering: no`. The head and a comment go out at once, so that the client's `open` fires.
- * The stream is interrupted by the swansong: when the server stops, it ends, whole. When the client
- * leaves, the source is closed, even while it is waiting.
+ * The stream is interrupted by the swansong: when the server stops, it ends after a whole event, and
+ * a `retry` that spreads the clients over some seconds. When the client leaves, the source is closed,
+ * even while it is waiting.
  *
  * ```ts
  * import type { Handler } from '@wakerobin/core'
@@ -41,9 +44,10 @@ declare module '@wakerobin/core' {
  *
  * const app: Handler = (conn) => conn.withSseStream(['one', SseEvent.new('two').withType('number')])
  * ```
- * @throws {TypeError} When `events` is no stream: a string is none, and neither is undefined. */
-export function withSseStream(conn: Conn, events: SseSource): Halted {
-  const body = sourceOf(events)
+ * @throws {TypeError} When `events` is no stream: a string is none, and neither is undefined.
+ * @throws {TypeError | RangeError} When an option cannot be used: see `SseOptions`. */
+export function withSseStream(conn: Conn, events: SseSource, options?: SseOptions): Halted {
+  const body = sourceOf(events, checkOptions(options))
   conn.responseHeaders
     .set('Content-Type', 'text/event-stream')
     .set('Cache-Control', 'no-cache, no-transform')
@@ -51,19 +55,28 @@ export function withSseStream(conn: Conn, events: SseSource): Halted {
   return conn.withStatus(200).withBody(body).halt()
 }
 
-Conn.prototype.withSseStream = function (this: Conn, events: SseSource): Halted {
-  return withSseStream(this, events)
+Conn.prototype.withSseStream = function (
+  this: Conn,
+  events: SseSource,
+  options?: SseOptions,
+): Halted {
+  return withSseStream(this, events, options)
 }
 
-function sourceOf(events: SseSource): BodySource {
-  if (events instanceof Broadcaster) return new BroadcastSource(events.subscribe())
-  if (events instanceof Subscription) return new BroadcastSource(events)
+function sourceOf(events: SseSource, options: Required<SseOptions>): BodySource {
+  if (events instanceof Broadcaster) return new BroadcastSource(events.subscribe(), options)
+  if (events instanceof Subscription) return new BroadcastSource(events, options)
   if (!isPullable(events)) {
     throw new TypeError(
       `Cannot stream ${describe(events)}: expected an iterable, an async iterable, a ReadableStream, a Broadcaster, or a function that returns one`,
     )
   }
-  return new PullSource(events, encodeChunk, { prelude: opening, isEndless: true })
+  return new PullSource(events, encodeChunk, {
+    prelude: opening,
+    isEndless: true,
+    lastWords: () => lastRetry(options.stopRetryMs),
+    ignoresStop: options.finish,
+  })
 }
 
 /** A string is an iterable of its characters and bytes are one of numbers: never what was meant. */
