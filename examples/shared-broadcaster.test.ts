@@ -24,7 +24,7 @@ test('every client gets every event, in order, until the server stops and ends t
     ])
   }
   broadcaster.publish('last')
-  assert.equal(await server.shutDown(), 'clean')
+  assert.equal((await server.shutDown()).outcome, 'clean')
   for (const { events, ended } of opened) {
     assert.deepEqual(await events.take(1), [{ type: 'message', data: 'last' }])
     await ended

@@ -216,7 +216,7 @@ test('at the stop everyone is told, and then the stream ends whole', async (t) =
     Object.values(clients).map((open, at) => enter(t, open, origin, `Fern ${at}`)),
   )
   room.say('Fern', 'said before the stop')
-  assert.equal(await server.shutDown(), 'clean')
+  assert.equal((await server.shutDown()).outcome, 'clean')
   for (const { events, ended } of opened) {
     await events.takeUntil('message', (data) => data.includes('said before the stop'))
     const [event] = await events.take(1)
@@ -228,7 +228,7 @@ test('at the stop everyone is told, and then the stream ends whole', async (t) =
   assert.deepEqual(room.snapshot().people, [])
 })
 
-test('on the wire, the stop is an event, then the last chunk, then the end of the connection', async (t) => {
+test('on the wire, the stop is an event, then a retry, then the last chunk, then the end of the connection', async (t) => {
   const { port, server } = await startChat(t)
   const socket = connect(port, '127.0.0.1').setEncoding('utf8')
   t.after(() => socket.destroy())
@@ -249,7 +249,10 @@ test('on the wire, the stop is an event, then the last chunk, then the end of th
   const [head, body] = splitOnce(received, '\r\n\r\n')
   assert.match(head, /^HTTP\/1\.1 200 OK\r\n/)
   assert.match(head, /\r\nTransfer-Encoding: chunked(\r\n|$)/i)
-  assert.match(body, /event: stopping\ndata: \{[^\n]*\}\n\n\r\n0\r\n\r\n$/)
+  assert.match(
+    body,
+    /event: stopping\ndata: \{[^\n]*\}\n\n\r\nc\r\nretry: [1-5]\d{3}\n\r\n0\r\n\r\n$/,
+  )
 })
 
 // --------------------------------------------------------------------------------------- tools

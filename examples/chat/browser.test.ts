@@ -100,7 +100,7 @@ async function stop(server: ServerHandle, tabs: readonly Page[]): Promise<void> 
     await hasState(tab, 'stopping')
     await hasState(tab, 'reconnecting')
   })
-  assert.equal(await server.shutDown(), 'clean')
+  assert.equal((await server.shutDown()).outcome, 'clean')
   await Promise.all(shown)
 }
 

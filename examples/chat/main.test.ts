@@ -16,14 +16,17 @@ test('npm start says where it listens, and at SIGTERM ends every stream whole an
   for (const client of [first, second]) {
     await client.ended
     assert.match(client.text, /^HTTP\/1\.1 200 OK\r\n/)
-    assert.match(client.text, /event: stopping\ndata: \{"message":"[^"]+"\}\n\n\r\n0\r\n\r\n$/)
+    assert.match(
+      client.text,
+      /event: stopping\ndata: \{"message":"[^"]+"\}\n\n\r\nc\r\nretry: [1-5]\d{3}\n\r\n0\r\n\r\n$/,
+    )
     assert.equal(client.text.match(/event: stopping/g)?.length, 1)
   }
   assert.equal(await program.exited, 0)
   assert.equal(program.lines[1], 'Ctrl-C to stop')
   assert.match(
     program.lines.find((line) => line.startsWith('SIGTERM')) ?? '',
-    /^SIGTERM: stopping, with 2 connections open, 2 event streams among them/,
+    /^SIGTERM: stopping, waiting for 2 event streams; once more to force/,
   )
   assert.equal(
     program.lines.filter((line) => /^HTTP\/1\.1 GET \/events.* 200 /.test(line)).length,

@@ -28,7 +28,7 @@ export async function start(
     onError: (error) => errors.push(error),
   })
   t.after(async () => {
-    assert.equal(await server.shutDown(), 'clean')
+    assert.equal((await server.shutDown()).outcome, 'clean')
     assert.deepEqual(errors, [])
   })
   const [listener] = server.listeners

@@ -428,7 +428,7 @@ test('a source that throws is reported and cut, and concerns nobody else', async
   await fine.ended()
   assert.ok(fine.text.endsWith('0\r\n\r\n'), fine.text)
   fine.socket.end()
-  assert.equal(await stopped, 'clean')
+  assert.equal((await stopped).outcome, 'clean')
   assert.deepEqual(
     server.errors.map(({ error }) => (error as Error).message),
     ['stop'],
@@ -841,14 +841,17 @@ test('a stop ends event streams whole, and lets finite bodies finish', async (t)
     assert.ok(client.text.endsWith('0\r\n\r\n'), client.text)
     client.socket.end()
   }
-  assert.match(broadcast.text, /data: before the stop\n\n\r\n0\r\n\r\n$/)
+  assert.match(
+    broadcast.text,
+    /data: before the stop\n\n\r\nc\r\nretry: [1-5]\d{3}\n\r\n0\r\n\r\n$/,
+  )
   assert.deepEqual(log, ['aborted', 'returned'])
   assert.equal(finite.isEnded, false)
   go()
   await finite.received('4\r\nlast\r\n0\r\n\r\n')
   await finite.ended()
   finite.socket.end()
-  assert.equal(await stopped, 'clean')
+  assert.equal((await stopped).outcome, 'clean')
 })
 
 test('a request that was pipelined behind a stream is answered though the server stops', async (t) => {
@@ -864,11 +867,11 @@ test('a request that was pipelined behind a stream is answered though the server
   await client.get('/stream').get('/next').received(':\n')
   await turns()
   const stopped = server.handle.shutDown()
-  assert.equal((await client.response()).body, ':\n')
+  assert.match((await client.response()).body, /^:\nretry: [1-5]\d{3}\n$/)
   assert.equal((await client.response()).body, 'next')
   await client.ended()
   client.socket.end()
-  assert.equal(await stopped, 'clean')
+  assert.equal((await stopped).outcome, 'clean')
 })
 
 test('an event stream that begins during the stop is a head and an end', async (t) => {
@@ -889,7 +892,7 @@ test('an event stream that begins during the stop is a head and an end', async (
   go()
   await client.ended()
   assert.match(client.text, /\r\nConnection: close\r\n/)
-  assert.match(client.text, /\r\n\r\n2\r\n:\n\r\n0\r\n\r\n$/)
+  assert.match(client.text, /\r\n\r\n2\r\n:\n\r\nc\r\nretry: [1-5]\d{3}\n\r\n0\r\n\r\n$/)
   client.socket.end()
-  assert.equal(await stopped, 'clean')
+  assert.equal((await stopped).outcome, 'clean')
 })

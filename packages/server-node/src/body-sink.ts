@@ -6,12 +6,18 @@ import type { Socket } from 'node:net'
 import type { BodySink, BodySource, Conn } from '@wakerobin/core'
 import { Chunk } from '@wakerobin/core/adapter'
 
+import { maxTimerMs } from './clock.ts'
 import type { Exchange } from './send.ts'
 
 /** The streaming bodies of a server, so that a stop reaches them. */
 export class ActiveBodies {
+  /** Event streams that the stop has ended whole. */
+  streamsEnded = 0
+  /** Event streams that were cut after the stop had begun, because their client was too slow. */
+  streamsCut = 0
   readonly #sinks = new Set<ResponseSink>()
   #isStopping = false
+  #nextBatch: ReturnType<typeof setTimeout> | undefined
 
   add(sink: ResponseSink): void {
     this.#sinks.add(sink)
@@ -22,21 +28,47 @@ export class ActiveBodies {
     this.#sinks.delete(sink)
   }
 
-  /** Stops every source, and every one that comes later. */
-  stop(): void {
+  /** Stops every source, and every one that comes later. Endless ones in batches: thousands of clients
+   * that end in one moment come back in one. */
+  stop(streamsPerBatch: number, batchIntervalMs: number): void {
     this.#isStopping = true
-    for (const sink of this.#sinks) sink.stop()
+    const endless: ResponseSink[] = []
+    for (const sink of this.#sinks) {
+      if (sink.isEndless) endless.push(sink)
+      else sink.stop()
+    }
+    const stopFrom = (from: number): void => {
+      const to = from + streamsPerBatch
+      for (const sink of endless.slice(from, to)) if (this.#sinks.has(sink)) sink.stop()
+      if (to < endless.length)
+        this.#nextBatch = setTimeout(() => stopFrom(to), Math.min(batchIntervalMs, maxTimerMs))
+    }
+    stopFrom(0)
   }
 
-  get isStopping(): boolean {
-    return this.#isStopping
+  /** Forgets the batches that are still to come. */
+  cancel(): void {
+    clearTimeout(this.#nextBatch)
   }
 
-  /** How many endless bodies are open: event streams. */
-  get endlessCount(): number {
-    let count = 0
-    for (const sink of this.#sinks) if (sink.isEndless) count++
-    return count
+  /** An event stream has written its end. */
+  ended(response: ServerResponse): void {
+    if (!this.#isStopping) return
+    response.once('finish', () => {
+      if (!response.req.socket.destroyed) this.streamsEnded++
+    })
+  }
+
+  /** The source of an event stream has had it cut. */
+  cut(): void {
+    if (this.#isStopping) this.streamsCut++
+  }
+
+  /** The responses that are event streams. */
+  endless(): Set<ServerResponse> {
+    const responses = new Set<ServerResponse>()
+    for (const sink of this.#sinks) if (sink.isEndless) responses.add(sink.response)
+    return responses
   }
 }
 
@@ -53,12 +85,12 @@ export interface Head {
  * The head goes out when the source first writes, or when it has begun: what fails before is a 500.
  * Writes to the socket, not to the response: a chunk that many clients get is framed once, for all. */
 export class ResponseSink implements BodySink {
+  readonly response: ServerResponse
   readonly #conn: Conn
   readonly #source: BodySource
   readonly #length: number | undefined
   readonly #exchange: Exchange
   readonly #head: Head
-  readonly #response: ServerResponse
   readonly #socket: Socket
   readonly #forget: () => void
   #written = 0
@@ -80,7 +112,7 @@ export class ResponseSink implements BodySink {
     this.#source = source
     this.#length = length
     this.#exchange = exchange
-    this.#response = exchange.response
+    this.response = exchange.response
     this.#socket = exchange.connection.socket
     this.#forget = exchange.connection.onClose(this.#onGone)
   }
@@ -88,8 +120,8 @@ export class ResponseSink implements BodySink {
   /** Sends the head and starts the source, as soon as the response's turn has come. */
   start(): void {
     // A pipelined request is answered after those before it: until then it has no socket.
-    if (this.#response.socket === null)
-      this.#response.once('socket', () => process.nextTick(() => this.#begin()))
+    if (this.response.socket === null)
+      this.response.once('socket', () => process.nextTick(() => this.#begin()))
     else this.#begin()
   }
 
@@ -127,13 +159,14 @@ export class ResponseSink implements BodySink {
       return
     }
     if (!this.#sendHead()) return
+    if (this.isEndless) this.#exchange.bodies.ended(this.response)
     this.#finish()
-    this.#response.end()
+    this.response.end()
   }
 
   abort(error: unknown): void {
     if (this.#isOver) return
-    if (this.#isHeadOut) this.cut()
+    if (this.#isHeadOut) this.#destroy()
     else this.#finish()
     this.#report(error)
     if (!this.#isHeadOut) this.#head.fail()
@@ -141,12 +174,18 @@ export class ResponseSink implements BodySink {
 
   cut(): void {
     if (this.#isOver) return
+    if (this.isEndless) this.#exchange.bodies.cut()
+    this.#destroy()
+  }
+
+  #destroy(): void {
     this.#finish()
     // Where the end of the connection is the end of the body, a plain end would look like a whole one.
-    if (this.#response.chunkedEncoding || this.#length !== undefined) this.#socket.destroy()
+    if (this.response.chunkedEncoding || this.#length !== undefined) this.#socket.destroy()
     else this.#socket.resetAndDestroy()
   }
 
+  /** Whether it is an event stream, or another body without an end of its own. */
   get isEndless(): boolean {
     return this.#source.isEndless === true
   }
@@ -200,7 +239,7 @@ export class ResponseSink implements BodySink {
     // Node writes a flushed head in the socket's default encoding: UTF-8 would encode header bytes above
     // 0x7F once more.
     this.#socket.setDefaultEncoding('latin1')
-    this.#response.flushHeaders()
+    this.response.flushHeaders()
     this.#socket.setDefaultEncoding('utf8')
     return true
   }
@@ -244,7 +283,7 @@ export class ResponseSink implements BodySink {
   }
 
   #frame(chunk: Chunk | Uint8Array): Buffer {
-    if (!this.#response.chunkedEncoding)
+    if (!this.response.chunkedEncoding)
       return asBuffer(chunk instanceof Uint8Array ? chunk : chunk.bytes)
     return (chunk instanceof Uint8Array ? new Chunk(chunk) : chunk).framed(asBuffer) as Buffer
   }

@@ -1,6 +1,10 @@
 /** `@wakerobin/server-node`: runs an app on node:http. */
 
 export { StartError, type AddressOptions } from './address.ts'
+export type { Hook, HookOptions, HookPhase, HookReport } from './hooks.ts'
+export type { OpenReport, RequestEntry } from './open-report.ts'
+export type { Phase } from './phase.ts'
+export { readiness } from './readiness.ts'
 export { run, type RunOptions } from './run.ts'
 export {
   serve,
@@ -9,4 +13,4 @@ export {
   type ServerHandle,
   type ShutdownOptions,
 } from './serve.ts'
-export type { StopOutcome } from './server.ts'
+export { onShutdown, type ShutdownReport, type Tally } from './shutdown.ts'

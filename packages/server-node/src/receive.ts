@@ -18,7 +18,7 @@ export function receive(
 }
 
 class NodeIncoming implements Incoming {
-  readonly startTime: number = performance.now()
+  readonly startTime: number
   readonly server: ServerContext
   readonly #request: IncomingMessage
   readonly #response: ServerResponse
@@ -30,6 +30,7 @@ class NodeIncoming implements Incoming {
     connection: Connection,
     server: ServerContext,
   ) {
+    this.startTime = connection.startTime
     this.server = server
     this.#request = request
     this.#response = response

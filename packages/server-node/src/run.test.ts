@@ -98,7 +98,7 @@ describe('run', { concurrency: 3 }, () => {
       assert.match(
         program.out,
         new RegExp(
-          `^Listening at http://127\\.0\\.0\\.1:(\\d+)/ \\(127\\.0\\.0\\.1:\\1\\)\nCtrl-C to stop\n${signal}: stopping, with 2 connections open, 2 event streams among them; once more to force\nStopped\nrun has resolved\n$`,
+          `^Listening at http://127\\.0\\.0\\.1:(\\d+)/ \\(127\\.0\\.0\\.1:\\1\\)\nCtrl-C to stop\n${signal}: stopping, waiting for 2 event streams; once more to force\nStopped\nrun has resolved\n$`,
         ),
       )
     })
@@ -240,7 +240,8 @@ describe('run', { concurrency: 3 }, () => {
     await program.prints('init')
     program.kill('SIGTERM')
     assert.deepEqual(await program.ended(), failure)
-    assert.match(program.out, /SIGTERM: stopping, nothing is open/)
+    assert.match(program.out, /SIGTERM: stopping, waiting for 1 guard; once more to force\n/)
+    assert.match(program.err, /1 guard:\n  1 × init: app\[0\] .*database.* \(oldest /)
     assert.doesNotMatch(program.err, /before it had started/)
   })
 })

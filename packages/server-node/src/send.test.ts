@@ -379,7 +379,7 @@ test('afterSend is called once, with false, when the stop cuts the body', async 
   client.socket.pause()
   client.get('/')
   await turns(200)
-  assert.equal(await server.handle.shutDown(), 'deadline')
+  assert.equal((await server.handle.shutDown()).outcome, 'deadline')
   await turns()
   assert.deepEqual(calls, [false])
 })

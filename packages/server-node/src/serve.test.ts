@@ -309,10 +309,9 @@ test('a stop waits for init no longer than the deadline', async () => {
   )
   const rejected = assert.rejects(starting, { name: 'StartError' })
   await until('init runs', () => isReached)
-  const keepAlive = setInterval(() => {}, 1000) // the deadline alone keeps no process
-  await swansong.shutDown()
-  clearInterval(keepAlive)
+  void swansong.shutDown()
   await rejected
+  assert.match(swansong.report().toString(), /1 × init: app "Init\(\)"/)
 })
 
 test('a server on a swansong that has stopped does not start, and leaves nothing bound', async () => {
@@ -337,8 +336,8 @@ test('shutDown twice is one stop, and stopped is the same for everyone', async (
   const first = server.handle.shutDown()
   assert.equal(server.handle.shutDown(), first)
   assert.equal(server.handle.stopped, first)
-  assert.equal(await first, 'clean')
-  assert.equal(await server.handle.shutDown(), 'clean')
+  assert.equal((await first).outcome, 'clean')
+  assert.equal((await server.handle.shutDown()).outcome, 'clean')
   assert.equal(server.handle.swansong.state, 'complete')
 })
 
@@ -372,7 +371,7 @@ test('a request in progress at the stop is answered, with Connection: close', as
   assert.equal(response.body, 'false', 'the stop does not abort what was read')
   await client.ended()
   client.socket.end()
-  assert.equal(await stopped, 'clean')
+  assert.equal((await stopped).outcome, 'clean')
 })
 
 test('a request that comes in the linger time is answered, with Connection: close', async (t) => {
@@ -386,7 +385,7 @@ test('a request that comes in the linger time is answered, with Connection: clos
   assert.equal(response.body, 'hello')
   await client.ended()
   client.socket.end()
-  assert.equal(await stopped, 'clean')
+  assert.equal((await stopped).outcome, 'clean')
 })
 
 test('a connection ends with its last response though a handler says otherwise', async (t) => {
@@ -410,7 +409,7 @@ test('a connection ends with its last response though a handler says otherwise',
   assert.equal((await client.response()).body, 'hello')
   await client.ended()
   client.socket.end()
-  assert.equal(await stopped, 'clean')
+  assert.equal((await stopped).outcome, 'clean')
 })
 
 test('a body that is on its way at the stop arrives whole, and ends the connection', async (t) => {
@@ -431,7 +430,7 @@ test('a body that is on its way at the stop arrives whole, and ends the connecti
   await client.ended()
   assert.equal(received, size)
   client.socket.end()
-  assert.equal(await stopped, 'clean')
+  assert.equal((await stopped).outcome, 'clean')
 })
 
 test('a request that comes behind a body on its way at the stop is answered', async (t) => {
@@ -463,24 +462,65 @@ test('a request that comes behind a body on its way at the stop is answered', as
   assert.equal((await client.response()).body, 'second')
   await client.ended()
   client.socket.end()
-  assert.equal(await stopped, 'clean')
+  assert.equal((await stopped).outcome, 'clean')
 })
 
 test('idle connections are ended after the linger time, also those that never sent a byte', async (t) => {
   const server = await start(t, 'hello', { shutdown: { lingerMs: 10, deadlineMs: 20_000 } })
-  const [silent, half, used] = await Promise.all([
+  const [silent, used] = await Promise.all([server.connect(), server.connect()])
+  await used.get('/').response()
+  await turns()
+  assert.equal((await server.handle.shutDown()).outcome, 'clean')
+  for (const client of [silent, used]) {
+    await client.ended()
+    assert.equal(client.text, '')
+    assert.equal(client.error, undefined)
+  }
+})
+
+test('half a head is a 408 when the linger time and the time for the other half are over', async (t) => {
+  const server = await start(t, 'hello', {
+    shutdown: { lingerMs: 10, headTimeoutMs: 10, deadlineMs: 20_000 },
+  })
+  const [first, second, next] = await Promise.all([
     server.connect(),
     server.connect(),
     server.connect(),
   ])
-  half.send('GET / HT')
-  await used.get('/').response()
+  first.send('GET / HT')
+  await second.get('/').response()
+  second.send('GET / HTTP/1.1\r\nHost: te')
+  await next.request('POST', '/', 'Content-Length: 4').send('body').response()
   await turns()
-  assert.equal(await server.handle.shutDown(), 'clean')
-  for (const client of [silent, half, used]) {
+  assert.equal((await server.handle.shutDown()).outcome, 'clean')
+  for (const client of [first, second]) {
+    const response = await client.response()
+    assert.equal(response.status, 408)
+    assert.equal(response.field('connection'), 'close')
     await client.ended()
-    assert.equal(client.text, '')
+    assert.equal(client.error, undefined)
   }
+  await next.ended()
+  assert.equal(next.text, '')
+})
+
+test('a request whose head is completed after the linger time is served', async (t) => {
+  const server = await start(t, 'hello', {
+    shutdown: { lingerMs: 10, headTimeoutMs: 20_000, deadlineMs: 30_000 },
+  })
+  const [late, idle] = await Promise.all([server.connect(), server.connect()])
+  late.send('GET / HTTP/1.1\r\nHost: test\r\n')
+  await turns()
+  const stopped = server.handle.shutDown()
+  await idle.ended() // so the linger time is over
+  late.send('\r\n')
+  const response = await late.response()
+  assert.equal(response.body, 'hello')
+  assert.equal(response.field('connection'), 'close')
+  await late.ended()
+  for (const client of [late, idle]) client.socket.end()
+  const { outcome, answered } = await stopped
+  assert.deepEqual({ outcome, answered }, { outcome: 'clean', answered: 1 })
 })
 
 test('what has not ended by the deadline is cut, and the outcome says so', async (t) => {
@@ -496,7 +536,7 @@ test('what has not ended by the deadline is cut, and the outcome says so', async
   const client = await server.connect()
   client.get('/')
   await until('the handler runs', () => isReached)
-  assert.equal(await server.handle.shutDown(), 'deadline')
+  assert.equal((await server.handle.shutDown()).outcome, 'deadline')
   await client.closed()
   assert.equal(client.text, '')
 })
@@ -521,7 +561,7 @@ test('a deadline of Infinity is none', async (t) => {
   go()
   assert.equal((await client.response()).body, 'late')
   client.socket.end()
-  assert.equal(await stopped, 'clean')
+  assert.equal((await stopped).outcome, 'clean')
 })
 
 test('a stop waits for guards, and no longer than the deadline', async (t) => {
@@ -529,7 +569,7 @@ test('a stop waits for guards, and no longer than the deadline', async (t) => {
   const patientServer = await start(t, 'hello', { swansong, shutdown: patient })
   const guard = swansong.guard('a job')
   let outcome: string | undefined
-  const stopped = patientServer.handle.shutDown().then((how) => (outcome = how))
+  const stopped = patientServer.handle.shutDown().then((how) => (outcome = how.outcome))
   await turns()
   assert.equal(outcome, undefined)
   await assert.rejects(patientServer.connect(), { code: 'ECONNREFUSED' })
@@ -539,7 +579,7 @@ test('a stop waits for guards, and no longer than the deadline', async (t) => {
   const other = new Swansong()
   const server = await start(t, 'hello', { swansong: other, shutdown: atOnce })
   other.guard('a job that never ends')
-  assert.equal(await server.handle.shutDown(), 'deadline')
+  assert.equal((await server.handle.shutDown()).outcome, 'deadline')
 })
 
 test('an answer arrives whole at the stop, also while its client is still sending', async (t) => {
@@ -569,7 +609,7 @@ test('an answer arrives whole at the stop, also while its client is still sendin
   assert.equal(client.error, undefined)
   await client.ended()
   client.socket.end()
-  assert.equal(await stopped, 'clean')
+  assert.equal((await stopped).outcome, 'clean')
 })
 
 test('what an onStop publishes still reaches the streams', async (t) => {
@@ -584,9 +624,10 @@ test('what an onStop publishes still reaches the streams', async (t) => {
   const client = await server.connect()
   await client.get('/').received(':\n')
   const stopped = server.handle.shutDown()
-  await client.received('data: goodbye\n\n\r\n0\r\n\r\n')
+  await client.ended()
+  assert.match(client.text, /data: goodbye\n\n\r\nc\r\nretry: [1-5]\d{3}\n\r\n0\r\n\r\n$/)
   client.socket.end()
-  assert.equal(await stopped, 'clean')
+  assert.equal((await stopped).outcome, 'clean')
 })
 
 test('several servers on one swansong stop together', async (t) => {
@@ -598,8 +639,8 @@ test('several servers on one swansong stop together', async (t) => {
   assert.equal(await (await fetch(two.url)).text(), 'two')
   assert.equal(swansong.guardCount, 2)
   void one.handle.shutDown()
-  assert.equal(await two.handle.stopped, 'clean')
-  assert.equal(await one.handle.stopped, 'clean')
+  assert.equal((await two.handle.stopped).outcome, 'clean')
+  assert.equal((await one.handle.stopped).outcome, 'clean')
   await swansong.completion
   assert.equal(swansong.state, 'complete')
   for (const server of [one, two]) await assert.rejects(server.connect(), { code: 'ECONNREFUSED' })
@@ -612,7 +653,7 @@ test('`await using` stops the server at the end of the block', async () => {
     stopped = server.stopped
     assert.equal(server.swansong.state, 'running')
   }
-  assert.equal(await stopped, 'clean')
+  assert.equal((await stopped).outcome, 'clean')
 })
 
 test('without onError, an error is reported on stderr, with its place and the request', async (t) => {

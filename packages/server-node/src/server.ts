@@ -1,8 +1,10 @@
 /** A running server: http servers on one or more addresses, one app, one stop. */
 
+import { setMaxListeners } from 'node:events'
 import { createServer } from 'node:http'
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import { Server as NetServer } from 'node:net'
+import type { Socket } from 'node:net'
 
 import { Info, isMethod } from '@wakerobin/core'
 import type { Conn, Guard, Listener, Swansong } from '@wakerobin/core'
@@ -12,55 +14,63 @@ import type { Program, ServerContext } from '@wakerobin/core/adapter'
 import { StartError } from './address.ts'
 import type { Bind } from './address.ts'
 import { ActiveBodies } from './body-sink.ts'
-import { Connections, maxTimerMs } from './connections.ts'
+import { maxTimerMs } from './clock.ts'
+import { Connections } from './connections.ts'
+import type { Connection } from './connections.ts'
 import { bindAll, urlOf } from './listen.ts'
 import type { Bound } from './listen.ts'
+import { serverGuardLabel } from './open-report.ts'
+import type { OpenWork } from './open-report.ts'
 import { receive } from './receive.ts'
 import { send } from './send.ts'
 import type { Exchange } from './send.ts'
+import { Shutdown } from './shutdown.ts'
+import type { Part, ShutdownTimes, Tally } from './shutdown.ts'
 
-/** How a stop went: `clean`, or `deadline` when connections had to be cut. */
-export type StopOutcome = 'clean' | 'deadline'
-
-/** In milliseconds. */
-export interface ServerTimes {
+/** The times and numbers of the options, all of them given. */
+export interface ServerSettings extends ShutdownTimes {
   readonly halfClosedMs: number
   readonly lingerMs: number
-  readonly deadlineMs: number
+  readonly headTimeoutMs: number
+  readonly streamsPerBatch: number
+  readonly batchIntervalMs: number
 }
 
 type Held = [request: IncomingMessage, response: ServerResponse]
 
-export class NodeServer {
-  readonly connections: Connections
-  readonly bodies: ActiveBodies = new ActiveBodies()
-  /** Resolves when the stop is done: nothing is open, and no guard is held, or the deadline has passed. */
-  readonly stopped: Promise<StopOutcome>
+export class NodeServer implements Part {
+  readonly shutdown: Shutdown
+  readonly #connections: Connections
+  readonly #bodies: ActiveBodies = new ActiveBodies()
   /** Resolves when nothing of this server is open any more. */
   readonly #closed: Promise<void>
   readonly #program: Program
   readonly #context: ServerContext
-  readonly #times: ServerTimes
-  readonly #guard: Guard
+  readonly #settings: ServerSettings
+  #guard: Guard | undefined
   #bound: readonly Bound[] = []
-  /** Requests that came before every `init` was done; undefined from then on. */
+  /** Whether every `init` is done. */
+  isServing = false
+  /** Requests that wait: for every `init` to be done, or for the listeners to be closed. */
   #held: Held[] | undefined = []
   #init: Promise<void> | undefined
-  #resolveStopped!: (outcome: StopOutcome) => void
+  /** Whether responses say `Connection: close`. */
+  #isLeaving = false
+  #answered = 0
+  #refused = 0
   #resolveClosed!: () => void
 
-  constructor(program: Program, context: ServerContext, times: ServerTimes) {
+  constructor(program: Program, context: ServerContext, settings: ServerSettings) {
     this.#program = program
     this.#context = context
-    this.#times = times
-    this.connections = new Connections(times.halfClosedMs)
-    this.stopped = new Promise((resolve) => {
-      this.#resolveStopped = resolve
-    })
+    this.#settings = settings
+    this.#connections = new Connections(settings.halfClosedMs)
     this.#closed = new Promise((resolve) => {
       this.#resolveClosed = resolve
     })
-    this.#guard = context.swansong.guard('the server')
+    this.shutdown = Shutdown.of(context.swansong)
+    // Every handler may listen for the stop: any number of listeners is right.
+    setMaxListeners(0, context.swansong.signal)
   }
 
   get swansong(): Swansong {
@@ -79,31 +89,40 @@ export class NodeServer {
    * @throws {StartError} When a socket cannot be bound. @throws What an `init` throws. Nothing is
    * left open then. */
   async start(binds: readonly Bind[]): Promise<void> {
-    const { swansong } = this
-    swansong.onStop(() => void this.#stop())
+    const { swansong, shutdown } = this
+    if (shutdown.phase !== 'running') throw new StartError(stoppedBefore)
+    this.#guard = swansong.guard(serverGuardLabel)
+    shutdown.join(this, this.#settings)
     try {
       this.#bound = await bindAll(binds, () => this.#makeServer())
+      // A stop that came before has found nothing to close.
+      if (shutdown.phase !== 'running') this.#closeListeners()
       const { listeners, url } = this
       const info = new Info({ listeners, url, swansong, shared: this.#context.sharedState })
-      if (swansong.state === 'running') {
+      if (shutdown.phase === 'running') {
         this.#init = this.#program.init(info)
         await Promise.race([this.#init, this.#closed])
       }
       closeInfo(info)
     } catch (error) {
-      void swansong.shutDown()
+      const wasStopped = shutdown.phase !== 'running'
+      void shutdown.begin({ kind: 'init', error })
       await this.#closed
-      throw error
+      throw wasStopped ? new StartError(stoppedBefore, { cause: error }) : error
     }
-    if (swansong.state !== 'running') {
-      // Where the stop came before the sockets were bound, it has found none to close.
-      this.#close()
-      for (const connection of this.connections) connection.socket.destroy()
-      throw new StartError('The server was stopped before it had started')
+    if (shutdown.phase !== 'running') {
+      await this.#closed
+      throw new StartError(stoppedBefore)
     }
-    const held = this.#held!
+    this.isServing = true
+    this.#release()
+  }
+
+  /** Handles the requests that were held, and holds no more. */
+  #release(): void {
+    const held = this.#held ?? []
     this.#held = undefined
-    for (const [request, response] of held) this.#handle(request, response)
+    for (const [request, response] of held) this.#receive(request, response)
   }
 
   #makeServer(): Server {
@@ -116,9 +135,9 @@ export class NodeServer {
     })
     // A client may shut down its side after the request and still wait for the answer.
     ;(server as Server & { httpAllowHalfOpen: boolean }).httpAllowHalfOpen = true
-    server.on('connection', (socket) => this.connections.add(socket))
+    server.on('connection', (socket) => this.#accept(socket))
     server.on('request', (request: IncomingMessage, response: ServerResponse) => {
-      if (this.#held === undefined) this.#handle(request, response)
+      if (this.#held === undefined) this.#receive(request, response)
       else this.#held.push([request, response])
     })
     // A tunnel, which nobody makes here; without a listener node would close the socket in silence.
@@ -126,19 +145,58 @@ export class NodeServer {
     return server
   }
 
-  #handle(request: IncomingMessage, response: ServerResponse): void {
-    const connection = this.connections.of(request.socket)
+  #accept(socket: Socket): void {
+    this.#connections.add(socket)
+    // Taken in by the system in the moment in which the listener was closed.
+    if (this.#isLeaving && !this.isServing) socket.destroy()
+  }
+
+  #receive(request: IncomingMessage, response: ServerResponse): void {
+    const connection = this.#connections.of(request.socket)
+    if (connection.isEnding) {
+      // Too late: we have said goodbye. Not handled, because nobody would hear of it.
+      this.#refused++
+      return
+    }
     connection.began(response)
-    if (this.bodies.isStopping) connection.closeAfterResponse()
+    if (!this.#isLeaving) {
+      this.#handle(request, response, connection)
+      return
+    }
+    this.#countAnswer(response)
+    connection.closeAfterResponse()
+    // When all that came in one piece is parsed, the last of it is known: that one says close.
+    process.nextTick(() => this.#handle(request, response, connection))
+  }
+
+  #handle(request: IncomingMessage, response: ServerResponse, connection: Connection): void {
     if (!isMethod(request.method!)) {
       // node's parser knows methods that are not registered for HTTP: RFC 9110 §15.6.2.
       response.writeHead(501, ['Content-Length', '0']).end()
       return
     }
-    const exchange = { response, connection, bodies: this.bodies, onError: this.#program.onError }
+    const exchange = { response, connection, bodies: this.#bodies, onError: this.#program.onError }
     const handled = this.#program.handle(receive(request, response, connection, this.#context))
-    if (handled instanceof Promise) void handled.then((conn) => this.#send(conn, exchange))
-    else this.#send(handled, exchange)
+    if (handled instanceof Promise) void handled.then((conn) => this.#sendInTurn(conn, exchange))
+    else this.#sendInTurn(handled, exchange)
+  }
+
+  /** A response that waits for a slow one before it has its head made late: what it says of the connection
+   * must be true then. */
+  #sendInTurn(conn: Conn, exchange: Exchange): void {
+    const { response, connection } = exchange
+    if (!connection.isBehind(response)) {
+      this.#send(conn, exchange)
+      return
+    }
+    const go = (): void => {
+      forget()
+      response.off('socket', onTurn)
+      this.#send(conn, exchange)
+    }
+    const onTurn = (): void => process.nextTick(go)
+    const forget = connection.onClose(go)
+    response.once('socket', onTurn)
   }
 
   #send(conn: Conn, exchange: Exchange): void {
@@ -151,59 +209,117 @@ export class NodeServer {
     }
   }
 
-  /** Ends what is open, in good order; what has not ended by the deadline is cut. */
-  async #stop(): Promise<void> {
-    // The callbacks of the app's own onStop come first, whoever registered first: what they publish
-    // still reaches the streams.
-    await Promise.resolve()
-    this.#close()
-    const isServing = this.#held === undefined
-    for (const connection of this.connections) {
-      if (isServing) connection.closeAfterResponse()
-      else connection.socket.destroy()
-    }
-    this.bodies.stop()
-    const linger = timer(this.#times.lingerMs)
-    void linger.done.then(() => this.#endIdle())
-    const deadline = timer(this.#times.deadlineMs)
-    const isLate = deadline.done.then(() => 'deadline' as const)
+  // ------------------------------------------------------------------ its part in the stop
 
-    // An init in progress may finish what it has begun, as a request may.
-    const isQuiet = Promise.allSettled([this.connections.empty(), this.#init])
-    let outcome = await Promise.race([isQuiet.then(() => 'clean' as const), isLate])
-    linger.cancel()
-    for (const connection of this.connections) connection.socket.destroy()
-    // Nothing is left for it to cut: it only ends node's timer that looks for slow requests.
-    for (const { server } of this.#bound) server.close()
-    this.#guard.release()
-    this.#resolveClosed()
-
-    // And the guards of others: work that the app has asked to wait for.
-    const { completion } = this.swansong
-    if (outcome === 'clean') outcome = await Promise.race([completion.then(() => outcome), isLate])
-    deadline.cancel()
-    this.#resolveStopped(outcome)
+  drain(): void {
+    this.#leave()
   }
 
-  #close(): void {
+  async close(): Promise<void> {
+    // Answers given now would bring clients back before the door is closed.
+    this.#held ??= []
+    await this.#acceptQueueIsEmpty()
+    this.#closeListeners()
+  }
+
+  async stop(): Promise<void> {
+    const { lingerMs, headTimeoutMs, streamsPerBatch, batchIntervalMs } = this.#settings
+    this.#leave()
+    if (this.isServing) this.#release()
+    else for (const connection of this.#connections) connection.socket.destroy()
+    this.#bodies.stop(streamsPerBatch, batchIntervalMs)
+    // What came while the timer was late is read before we look: an immediate comes after the poll.
+    this.#after(lingerMs, () => setImmediate(() => this.#endIdle(headTimeoutMs)))
+    // An init in progress may finish what it has begun, as a request may.
+    await Promise.allSettled([this.#connections.empty(), this.#init])
+    this.#finish()
+  }
+
+  async cut(): Promise<void> {
+    for (const connection of this.#connections) connection.socket.destroy()
+    await this.#connections.empty()
+    this.#finish()
+  }
+
+  work(): OpenWork {
+    const streams = this.#bodies.endless()
+    const connections = [...this.#connections]
+    return {
+      connections: connections.length,
+      idle: connections.filter(({ isIdle }) => isIdle).length,
+      requests: connections.flatMap((connection) => connection.requests(streams)),
+    }
+  }
+
+  tally(): Tally {
+    const { streamsEnded, streamsCut } = this.#bodies
+    return { answered: this.#answered, refused: this.#refused, streamsEnded, streamsCut }
+  }
+
+  /** From now on every connection ends with its newest response, which says so. */
+  #leave(): void {
+    if (this.#isLeaving) return
+    this.#isLeaving = true
+    for (const connection of this.#connections) {
+      for (const response of connection.unfinished()) this.#countAnswer(response)
+      connection.closeAfterResponse()
+    }
+  }
+
+  #countAnswer(response: ServerResponse): void {
+    response.once('finish', () => {
+      if (!response.req.socket.destroyed) this.#answered++
+    })
+  }
+
+  /** The system has taken in connections that we have not seen yet, one of which comes with each turn of the
+   * loop: closing the listener would reset them. Bounded, as new ones may come for ever; by turns too,
+   * because on a busy machine there are few of them in any time. */
+  async #acceptQueueIsEmpty(): Promise<void> {
+    const start = performance.now()
+    let quiet = 0
+    for (let turn = 0; quiet < 3 && (turn < 100 || performance.now() - start < 250); turn++) {
+      const before = this.#connections.accepted
+      await new Promise((resolve) => setImmediate(resolve))
+      quiet = this.#connections.accepted === before ? quiet + 1 : 0
+    }
+  }
+
+  #closeListeners(): void {
     // Not http.Server's close: it destroys sockets whose request is already on its way.
     for (const { server } of this.#bound) NetServer.prototype.close.call(server)
   }
 
-  #endIdle(): void {
-    for (const connection of this.connections) if (connection.isIdle) connection.end()
+  #endIdle(headTimeoutMs: number): void {
+    for (const connection of this.#connections) {
+      if (connection.isReceiving) this.#after(headTimeoutMs, () => endUnlessBusy(connection))
+      else if (connection.isIdle) connection.end()
+    }
+  }
+
+  #after(ms: number, callback: () => void): void {
+    const timeout = setTimeout(callback, Math.min(ms, maxTimerMs))
+    void this.#closed.then(() => clearTimeout(timeout))
+  }
+
+  #finish(): void {
+    this.#bodies.cancel()
+    // Nothing is left for it to cut: it only ends node's timer that looks for slow requests.
+    for (const { server } of this.#bound) server.close()
+    this.#guard?.release()
+    this.#resolveClosed()
   }
 }
 
+/** Half a head has come, and the time for the other half is over. */
+function endUnlessBusy(connection: Connection): void {
+  setImmediate(() => {
+    if (connection.isReceiving) connection.timeOut()
+    else if (connection.isIdle) connection.end()
+  })
+}
+
+const stoppedBefore = 'The server was stopped before it had started'
+
 const notImplemented =
   'HTTP/1.1 501 Not Implemented\r\nConnection: close\r\nContent-Length: 0\r\n\r\n'
-
-/** A timer that keeps the process, because what is waited for may not. */
-function timer(ms: number): { readonly done: Promise<void>; readonly cancel: () => void } {
-  let cancel!: () => void
-  const done = new Promise<void>((resolve) => {
-    const timeout = setTimeout(resolve, Math.min(ms, maxTimerMs))
-    cancel = () => clearTimeout(timeout)
-  })
-  return { done, cancel }
-}

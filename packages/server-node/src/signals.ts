@@ -5,19 +5,16 @@ import { constants } from 'node:os'
 /** Signals that come together are one: npm passes on a Ctrl-C that the terminal has sent us as well. */
 const togetherMs = 200
 
-export interface Signals {
-  /** Whether one has come. */
-  readonly isStopping: boolean
-}
-
 /** Handles signals for as long as the process lives: one that comes when the stop is just over must not
  * end in anything else.
- * @param onFirst Called with the first one. The next, from another moment on, exits with 128 and its
- * number. */
+ * @param onFirst Called with the first one.
+ * @param onSecond Called with the next, from another moment on, before it ends the process with 128 and
+ * its number. */
 export function onSignals(
   signals: readonly NodeJS.Signals[],
   onFirst: (signal: NodeJS.Signals) => void,
-): Signals {
+  onSecond: (signal: NodeJS.Signals) => void,
+): void {
   let firstAt: number | undefined
   const handle = (signal: NodeJS.Signals): void => {
     const now = performance.now()
@@ -25,13 +22,9 @@ export function onSignals(
       firstAt = now
       onFirst(signal)
     } else if (now - firstAt > togetherMs) {
+      onSecond(signal)
       process.exit(128 + constants.signals[signal])
     }
   }
   for (const signal of signals) process.on(signal, handle)
-  return {
-    get isStopping() {
-      return firstAt !== undefined
-    },
-  }
 }
