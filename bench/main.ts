@@ -1,9 +1,10 @@
-/** Runs the benches that are named, or all:  npm run bench [program] [hello] */
+/** Runs the benches that are named, or all:  npm run bench [program] [hello] [stop] */
 
 import { hello } from './hello.ts'
 import { program } from './program.ts'
+import { stop } from './stop.ts'
 
-const benches: Record<string, () => Promise<void>> = { program, hello }
+const benches: Record<string, () => Promise<void>> = { program, hello, stop }
 
 const wanted = process.argv.slice(2)
 for (const name of wanted) {

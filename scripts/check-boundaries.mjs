@@ -16,8 +16,12 @@ const mayImport = {
 
 selfTest()
 
+/** The bench of the stop times the program of the scenarios. */
+const shares = { bench: ['packages/server-node/scenarios'] }
+
 const programs = ['examples', 'bench'].map((dir) => ({
   dir,
+  shares: shares[dir],
   manifest: JSON.parse(readFileSync(join(root, dir, 'package.json'), 'utf8')),
 }))
 const paths = ['packages', 'examples', 'bench'].flatMap((dir) => filesBelow(dir, '.ts'))

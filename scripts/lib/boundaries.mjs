@@ -8,7 +8,8 @@ import { importsOf } from './parse.mjs'
  * @property {Record<string, string[]>} mayImport Folder of packages/ to what its source may import:
  *   folders of packages/, outside packages, or 'node:'.
  * @property {{ dir: string, name: string, manifest: any, entries: { specifier: string }[] }[]} packages
- * @property {{ dir: string, manifest: any }[]} programs Folders that use the packages as a user would.
+ * @property {{ dir: string, manifest: any, shares?: string[] }[]} programs Folders that use the packages as a user
+ *   would; `shares` are folders whose files they may import besides their own.
  * @property {Map<string, string>} files Path to text: all TypeScript files of packages and programs.
  */
 
@@ -30,8 +31,10 @@ export function boundaryProblems(tree) {
       continue
     }
     const { sources, tests } = filesOf(tree, `${pkg.dir}/src`)
-    const fixtures = filesOf(tree, `${pkg.dir}/fixtures`)
-    tests.push(...fixtures.sources, ...fixtures.tests)
+    for (const dir of ['fixtures', 'scenarios']) {
+      const helpers = filesOf(tree, `${pkg.dir}/${dir}`)
+      tests.push(...helpers.sources, ...helpers.tests)
+    }
     for (const file of sources)
       problems.push(...hiddenImports(file.path, tree.files.get(file.path)))
     for (const file of sources)
@@ -106,12 +109,14 @@ function sourceProblem(tree, pkg, row, doors, file, { specifier, line }) {
 }
 
 /** What tests and programs may import: the files of their folder, Node, and any package they depend on, by its doors. */
-function freeProblem(tree, { dir, name, manifest }, doors, file, { specifier, line }) {
+function freeProblem(tree, { dir, name, manifest, shares = [] }, doors, file, { specifier, line }) {
   const problem = (allowed) => [`${file.path}:${line} imports '${specifier}'; allowed: ${allowed}`]
   if (specifier.startsWith('node:')) return []
   if (specifier.startsWith('.')) {
     const target = posix.join(posix.dirname(file.path), specifier)
-    return target.startsWith(`${dir}/`) ? [] : problem(`files below ${dir}`)
+    const allowed = [dir, ...shares]
+    if (allowed.some((folder) => target.startsWith(`${folder}/`))) return []
+    return problem(`files below ${allowed.join(' and ')}`)
   }
   const other = tree.packages.find((pkg) => isWithin(specifier, pkg.name))
   if (other && !doors.has(specifier))

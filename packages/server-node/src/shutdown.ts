@@ -157,6 +157,7 @@ export class Shutdown {
   }
 
   async #run(reason: StopReason, times: ShutdownTimes): Promise<ShutdownReport> {
+    await undefined // whoever has begun it may say so before the first hook speaks
     const clock = this.#clock
     const run = { reason, clock, timeoutMs: times.hookTimeoutMs }
     const beganAt = clock.now()
