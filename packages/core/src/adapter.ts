@@ -8,6 +8,7 @@ export {
   type BodySink,
   type BodySource,
 } from './body.ts'
+export { callSafely } from './call-safely.ts'
 export { failConn, hasAfterSend, settleConn } from './conn.ts'
 export { describe } from './describe.ts'
 export { finalize, type FinalResponse } from './finalize.ts'

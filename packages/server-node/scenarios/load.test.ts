@@ -36,7 +36,7 @@ async function stop(t: TestContext, load: (port: number) => Load, name: string):
 }
 
 describe('the stop under traffic', { concurrency: 2 }, () => {
-  test('S7 no request of a keep-alive client that sends without a pause is lost', async (t) => {
+  test('[stopping 1.3] S7 no request of a keep-alive client that sends without a pause is lost', async (t) => {
     await stops(
       t,
       (port) => keepAliveLoad(port, 50),
@@ -47,7 +47,7 @@ describe('the stop under traffic', { concurrency: 2 }, () => {
     )
   })
 
-  test('S7b no request of a keep-alive client that sends now and then is lost', async (t) => {
+  test('[stopping 1.3] S7b no request of a keep-alive client that sends now and then is lost', async (t) => {
     await stops(
       t,
       (port) => keepAliveLoad(port, 60, () => 100 + Math.random() * 300),
@@ -57,7 +57,7 @@ describe('the stop under traffic', { concurrency: 2 }, () => {
     )
   })
 
-  test('S7c of clients that connect anew for each request, at most one in two stops is connected and reset', async (t) => {
+  test('[stopping 1.12] S7c of clients that connect anew for each request, at most one in two stops is connected and reset', async (t) => {
     // A rate: where a few rounds have shown a higher one, more decide.
     let lost = 0
     let round = 0
@@ -69,7 +69,7 @@ describe('the stop under traffic', { concurrency: 2 }, () => {
     assert.ok(!isTooMany(), `${lost} in ${round} stops`)
   })
 
-  test('S7c connections that wait to be accepted when the signal comes are answered', async (t) => {
+  test('[stopping 1.12] S7c connections that wait to be accepted when the signal comes are answered', async (t) => {
     await stops(
       t,
       (port) => burstLoad(port, 40),
@@ -79,7 +79,7 @@ describe('the stop under traffic', { concurrency: 2 }, () => {
     )
   })
 
-  test('S7d no POST of a stock client that reconnects at once is lost', async (t) => {
+  test('[stopping 1.13] S7d no POST of a stock client that reconnects at once is lost', async (t) => {
     await stops(
       t,
       (port) => stockLoad(port, 50),

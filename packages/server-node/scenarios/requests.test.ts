@@ -56,7 +56,7 @@ function assertLast(response: RawResponse, status: number, body: string): void {
 }
 
 describe('requests at the stop', { concurrency: 3 }, () => {
-  test('S1 a slow request in progress is answered whole, and the answer says Connection: close', async (t) => {
+  test('[stopping 1.1] S1 a slow request in progress is answered whole, and the answer says Connection: close', async (t) => {
     const server = await startTarget(t)
     const client = await connect(t, server)
     client.get('/slow')
@@ -72,7 +72,7 @@ describe('requests at the stop', { concurrency: 3 }, () => {
     assert.equal(server.err, '')
   })
 
-  test('S2 idle keep-alive connections end in order, long before their own timeout', async (t) => {
+  test('[stopping 1.4] S2 idle keep-alive connections end in order, long before their own timeout', async (t) => {
     const server = await startTarget(t)
     const clients = await connectMany(t, server, 10)
     for (const client of clients) {
@@ -85,7 +85,7 @@ describe('requests at the stop', { concurrency: 3 }, () => {
     assert.ok(!server.out.includes(lateLine), server.out)
   })
 
-  test('S2b connections that have never sent a byte do not hold the stop', async (t) => {
+  test('[stopping 1.4] S2b connections that have never sent a byte do not hold the stop', async (t) => {
     const server = await startTarget(t)
     const clients = await connectMany(t, server, 10)
     server.kill('SIGTERM')
@@ -94,7 +94,7 @@ describe('requests at the stop', { concurrency: 3 }, () => {
     assert.ok(!server.out.includes(lateLine), server.out)
   })
 
-  test('S3 new connections are refused while a request is still in progress', async (t) => {
+  test('[stopping 1.12] S3 new connections are refused while a request is still in progress', async (t) => {
     const server = await startTarget(t)
     const client = await connect(t, server)
     client.get('/slow')
@@ -109,7 +109,7 @@ describe('requests at the stop', { concurrency: 3 }, () => {
     await server.ends(success)
   })
 
-  test('S5 a chunked download in progress is sent to its end', async (t) => {
+  test('[stopping 2.8] S5 a chunked download in progress is sent to its end', async (t) => {
     const server = await startTarget(t)
     const client = await connect(t, server)
     await client.get('/download').received('part 1')
@@ -123,7 +123,7 @@ describe('requests at the stop', { concurrency: 3 }, () => {
     assert.equal(server.err, '')
   })
 
-  test('S6 uploads in progress are read to their ends, and answered', async (t) => {
+  test('[stopping 1.2] S6 uploads in progress are read to their ends, and answered', async (t) => {
     const server = await startTarget(t)
     const body = randomBytes(512 * 1024)
     const half = body.length / 2
@@ -150,7 +150,7 @@ describe('requests at the stop', { concurrency: 3 }, () => {
     assert.equal(server.err, '')
   })
 
-  test('S12 a pipelined second request is answered, and only the last answer says Connection: close', async (t) => {
+  test('[stopping 1.8] S12 a pipelined second request is answered, and only the last answer says Connection: close', async (t) => {
     const server = await startTarget(t)
     const client = await connect(t, server)
     client.get('/slow').get('/slow')
@@ -167,7 +167,7 @@ describe('requests at the stop', { concurrency: 3 }, () => {
     await server.ends(success)
   })
 
-  test('S12 answers that were ready before the signal, and wait for one before them, say so too', async (t) => {
+  test('S12 answers that were made before the signal, and wait for one before them, are sent as they are, and who has not been told of the end is answered once more', async (t) => {
     const server = await startTarget(t)
     const client = await connect(t, server)
     client.get('/slow').get('/noted').get('/hello')
@@ -177,17 +177,18 @@ describe('requests at the stop', { concurrency: 3 }, () => {
     await server.refuses()
     assert.equal(client.text, '')
     server.open('/slow')
-    for (const body of ['slow', 'noted']) {
+    for (const body of ['slow', 'noted', 'hello']) {
       const response = await client.response()
       assert.deepEqual([response.status, response.body], [200, body])
       assert.notEqual(response.field('connection'), 'close')
     }
+    client.get('/hello')
     assertLast(await client.response(), 200, 'hello')
     await endsInOrder(client)
     await server.ends(success)
   })
 
-  test('S12 a request that is pipelined after the signal behind one in progress is answered last', async (t) => {
+  test('[stopping 1.9] S12 a request that is pipelined after the signal behind one in progress is answered last', async (t) => {
     const server = await startTarget(t)
     const client = await connect(t, server)
     client.get('/slow')
@@ -205,7 +206,7 @@ describe('requests at the stop', { concurrency: 3 }, () => {
     await server.ends(success)
   })
 
-  test('S13 half-sent request heads get 408 and do not hold the stop', async (t) => {
+  test('[stopping 1.5] S13 half-sent request heads get 408 and do not hold the stop', async (t) => {
     const server = await startTarget(t)
     const clients = [
       ...(await connectMany(t, server, 2, 'G')),
@@ -231,7 +232,7 @@ describe('requests at the stop', { concurrency: 3 }, () => {
     assert.ok(!server.out.includes(lateLine), server.out)
   })
 
-  test('S13 a head that is completed after the signal is answered', async (t) => {
+  test('[stopping 1.6] S13 a head that is completed after the signal is answered', async (t) => {
     const server = await startTarget(t, { shutdown: { lingerMs: 20_000 } })
     const [client] = await connectMany(t, server, 1, 'GET /hello HTTP/1.1\r\nHost: te')
     server.kill('SIGTERM')
@@ -242,7 +243,7 @@ describe('requests at the stop', { concurrency: 3 }, () => {
     await server.ends(success)
   })
 
-  test('S14 clients that have stopped reading are cut at the deadline', async (t) => {
+  test('[stopping 1.15] S14 clients that have stopped reading are cut at the deadline', async (t) => {
     const server = await startTarget(t, { shutdown: { deadlineMs: 300 } })
     const clients = [await connect(t, server), await connect(t, server)]
     for (const { socket } of clients) socket.once('data', () => socket.pause())
@@ -263,7 +264,7 @@ describe('requests at the stop', { concurrency: 3 }, () => {
     }
   })
 
-  test('S18 a handler that fails during the stop is a 500, and the others finish', async (t) => {
+  test('[stopping 1.14] S18 a handler that fails during the stop is a 500, and the others finish', async (t) => {
     const server = await startTarget(t)
     const failing = await connect(t, server)
     const other = await connect(t, server)
@@ -285,7 +286,7 @@ describe('requests at the stop', { concurrency: 3 }, () => {
     assert.match(server.err, /Error: boom\n/)
   })
 
-  test('S22 an answer that was ended before the signal reaches a slow reader whole', async (t) => {
+  test('[stopping 1.7] S22 an answer that was ended before the signal reaches a slow reader whole', async (t) => {
     const server = await startTarget(t)
     const [idle] = await connectMany(t, server, 1)
     const client = await connect(t, server)

@@ -44,7 +44,7 @@ function orderOf(out: string, pattern: RegExp): string[] {
 }
 
 describe('streams at the stop', { concurrency: 2 }, () => {
-  test('S11 1000 event streams, 100 idle connections and 20 slow requests all end whole', async (t) => {
+  test('[stopping 2.1] S11 1000 event streams, 100 idle connections and 20 slow requests all end whole', async (t) => {
     const server = await startTarget(t)
     using crowd = await Crowd.open(server.port, morning)
     await server.prints('GET /slow has begun', morning.slow)
@@ -68,7 +68,7 @@ describe('streams at the stop', { concurrency: 2 }, () => {
     assert.equal(server.err, '')
   })
 
-  test('S4 event streams end after a whole event with a retry and the terminator, long before the deadline', async (t) => {
+  test('[stopping 2.1] S4 event streams end after a whole event with a retry and the terminator, long before the deadline', async (t) => {
     const server = await startTarget(t)
     const streams = await openStreams(server.port, 10)
     const source = new EventSource(`http://127.0.0.1:${server.port}/events`)
@@ -105,7 +105,7 @@ describe('streams at the stop', { concurrency: 2 }, () => {
     assert.ok(!server.out.includes(lateLine), server.out)
   })
 
-  test('S21 the last word of each event stream is a retry of its own, from 1 to 5 s', async (t) => {
+  test('[stopping 2.1] S21 the last word of each event stream is a retry of its own, from 1 to 5 s', async (t) => {
     const server = await startTarget(t)
     const streams = await openStreams(server.port, 64)
     assert.ok(streams.every(({ retryMs }) => retryMs === undefined))
@@ -127,7 +127,7 @@ describe('streams at the stop', { concurrency: 2 }, () => {
 })
 
 describe('the process at the stop', { concurrency: 3 }, () => {
-  test('S8 a handler that never ends is cut at the deadline: exit code 1, and a report that names it', async (t) => {
+  test('[stopping 5.3] S8 a handler that never ends is cut at the deadline: exit code 1, and a report that names it', async (t) => {
     const server = await startTarget(t, { shutdown: { deadlineMs: 300 } })
     const client = await HttpConnection.open(server.port)
     client.get('/never?token=secret')
@@ -142,7 +142,7 @@ describe('the process at the stop', { concurrency: 3 }, () => {
     assert.match(server.err, new RegExp(`${jobLabel}.*\\btarget\\.ts:\\d+`))
   })
 
-  test('S8 SIGUSR2 says at any time what is held, and stops nothing', async (t) => {
+  test('[stopping 5.10] S8 SIGUSR2 says at any time what is held, and stops nothing', async (t) => {
     const server = await startTarget(t, { shutdown: { deadlineMs: 300 } })
     const client = await HttpConnection.open(server.port)
     client.get('/never')
@@ -162,7 +162,7 @@ describe('the process at the stop', { concurrency: 3 }, () => {
   })
 
   for (const second of ['SIGTERM', 'SIGINT'] as const) {
-    test(`S9 ${second} after SIGTERM ends the process at once, with 128 and its number`, async (t) => {
+    test(`[stopping 5.6] S9 ${second} after SIGTERM ends the process at once, with 128 and its number`, async (t) => {
       const server = await startTarget(t)
       const client = await HttpConnection.open(server.port)
       client.get('/never')
@@ -177,7 +177,7 @@ describe('the process at the stop', { concurrency: 3 }, () => {
   }
 
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-    test(`S10 a stop by ${signal} in which nothing is cut ends with exit code 0`, async (t) => {
+    test(`[stopping 5.2] S10 a stop by ${signal} in which nothing is cut ends with exit code 0`, async (t) => {
       const server = await startTarget(t)
       assert.equal((await ask(server.port, '/hello')).body, 'hello')
       const [idle] = await openIdle(server.port, 1)
@@ -191,7 +191,7 @@ describe('the process at the stop', { concurrency: 3 }, () => {
   }
 
   for (const init of ['returns', 'rejects'] as const) {
-    test(`S17 SIGTERM during an init that ${init} when it is told ends the process, which never listens, with exit code 0`, async (t) => {
+    test(`[stopping 5.11] S17 SIGTERM during an init that ${init} when it is told ends the process, which never listens, with exit code 0`, async (t) => {
       const server = ServerProcess.spawn({ init })
       t.after(() => server[Symbol.asyncDispose]())
       await server.prints('init has begun')
@@ -203,7 +203,7 @@ describe('the process at the stop', { concurrency: 3 }, () => {
     })
   }
 
-  test('S19 background jobs finish before the process ends', async (t) => {
+  test('[stopping 3.7] S19 background jobs finish before the process ends', async (t) => {
     const server = await startTarget(t)
     const connection = await HttpConnection.open(server.port)
     assert.equal((await askOn(connection, '/job')).body, 'begun')
@@ -225,7 +225,7 @@ describe('the process at the stop', { concurrency: 3 }, () => {
     assert.equal(server.err, '')
   })
 
-  test('S20 during the drain delay /ready says 503, and everything is served with Connection: close', async (t) => {
+  test('[stopping 3.3] S20 during the drain delay /ready says 503, and everything is served with Connection: close', async (t) => {
     const server = await startTarget(t, { shutdown: { drainDelayMs: 60_000 } })
     const [stream] = await openStreams(server.port, 1)
     const [idle] = await openIdle(server.port, 1)
@@ -257,7 +257,7 @@ describe('the process at the stop', { concurrency: 3 }, () => {
     await server.ends({ code: 128 + constants.signals.SIGTERM, signal: null })
   })
 
-  test('S20 after the drain delay the phases follow each other, and the deadline counts from its end', async (t) => {
+  test('[stopping 3.1] S20 after the drain delay the phases follow each other, and the deadline counts from its end', async (t) => {
     const server = await startTarget(t, { shutdown: { drainDelayMs: 1500, deadlineMs: 1000 } })
     server.kill('SIGTERM')
     await server.ends(success)

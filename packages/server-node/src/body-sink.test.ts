@@ -11,7 +11,8 @@ import { Worker } from 'node:worker_threads'
 import type { AnyHandler, Body, BodySink, BodySource, Conn } from '@wakerobin/core'
 import { Broadcaster } from '@wakerobin/sse'
 
-import { onSocketWrite, start, turns, until, withoutDate } from '../fixtures/harness.ts'
+import { onSocketWrite, ownTime, start, turns, until, withoutDate } from '../fixtures/harness.ts'
+import type { RawClient } from '../fixtures/harness.ts'
 
 const chunkedHead = 'HTTP/1.1 200 OK\r\nDate: now\r\nTransfer-Encoding: chunked\r\n\r\n'
 
@@ -807,7 +808,7 @@ test('a connection that goes on keeps nothing of the streams that are over', asy
 
 // ------------------------------------------------------------------------------------- the stop
 
-test('a stop ends event streams whole, and lets finite bodies finish', async (t) => {
+test('[stopping 2.8] a stop ends event streams whole, and lets finite bodies finish', async (t) => {
   let go = (): void => {}
   const log: string[] = []
   const broadcaster = new Broadcaster()
@@ -874,7 +875,7 @@ test('a request that was pipelined behind a stream is answered though the server
   assert.equal((await stopped).outcome, 'clean')
 })
 
-test('an event stream that begins during the stop is a head and an end', async (t) => {
+test('[stopping 2.6] an event stream that begins during the stop is a head and an end', async (t) => {
   let go = (): void => {}
   const server = await start(
     t,
@@ -895,4 +896,127 @@ test('an event stream that begins during the stop is a head and an end', async (
   assert.match(client.text, /\r\n\r\n2\r\n:\n\r\nc\r\nretry: [1-5]\d{3}\n\r\n0\r\n\r\n$/)
   client.socket.end()
   assert.equal((await stopped).outcome, 'clean')
+})
+
+test('[stopping 2.1] an event stream ends after a whole event, with a retry of its own, the end of the body and of the connection', async (t) => {
+  const broadcaster = new Broadcaster()
+  const log: string[] = []
+  const server = await start(
+    t,
+    (conn) => {
+      if (conn.path === '/pulled') return conn.withSseStream(watched(log, () => never))
+      return conn.withSseStream(broadcaster, { stopRetryMs: [100, 1e9] })
+    },
+    { shutdown: { lingerMs: 0, deadlineMs: 20_000 } },
+  )
+  const clients: RawClient[] = []
+  for (let at = 0; at < 4; at++) {
+    const client = await server.connect()
+    clients.push(client)
+    await client.get('/').received(':\n')
+  }
+  const pulled = await server.connect()
+  await pulled.get('/pulled').received(':\n')
+  broadcaster.publish('one\ntwo')
+  const stopped = server.handle.shutDown()
+  const retries = new Set<string>()
+  for (const client of clients) {
+    const { body } = await client.response() // fails where the end of the body is missing
+    const [, retry] = /^:\ndata: one\ndata: two\n\nretry: (\d+)\n$/.exec(body)!
+    retries.add(retry!)
+  }
+  assert.ok(retries.size > 1, 'each its own')
+  assert.match((await pulled.response()).body, /^:\nretry: [1-5]\d{3}\n$/)
+  assert.deepEqual(log, ['aborted', 'returned'])
+  for (const client of [...clients, pulled]) {
+    await client.ended()
+    assert.equal(client.error, undefined)
+    client.socket.end()
+  }
+  const { outcome, streamsEnded } = await stopped
+  assert.deepEqual({ outcome, streamsEnded }, { outcome: 'clean', streamsEnded: 5 })
+})
+
+test('[stopping 2.4] event streams end in batches, with a time between one and the next', async (t) => {
+  const pass = ownTime(t)
+  const broadcaster = new Broadcaster()
+  const server = await start(t, (conn) => conn.withSseStream(broadcaster), {
+    shutdown: {
+      lingerMs: 0,
+      deadlineMs: 1e6,
+      streamsPerBatch: 2,
+      batchIntervalMs: 1_000,
+    },
+  })
+  const clients: RawClient[] = []
+  for (let at = 0; at < 5; at++) {
+    const client = await server.connect()
+    clients.push(client)
+    await client.get('/').received(':\n')
+  }
+  const ended = (): number => clients.filter(({ isEnded }) => isEnded).length
+  const stopped = server.handle.shutDown()
+  for (const expected of [2, 4]) {
+    await until(`${expected} have ended`, () => ended() === expected)
+    await pass(999)
+    assert.equal(ended(), expected)
+    broadcaster.publish('to those that are left')
+    await pass(1)
+  }
+  await until('all have ended', () => ended() === 5)
+  const counts = clients.map(({ text }) => text.split('data: to those that are left').length - 1)
+  assert.deepEqual(counts, [0, 0, 1, 1, 2])
+  for (const client of clients) {
+    assert.ok(client.text.endsWith('\r\n0\r\n\r\n'))
+    client.socket.end()
+  }
+  const { outcome, streamsEnded } = await stopped
+  assert.deepEqual({ outcome, streamsEnded }, { outcome: 'clean', streamsEnded: 5 })
+})
+
+test('[stopping 2.4] the deadline does not wait for batches that are still to come', async (t) => {
+  const pass = ownTime(t)
+  const broadcaster = new Broadcaster()
+  const server = await start(t, (conn) => conn.withSseStream(broadcaster), {
+    shutdown: { lingerMs: 0, deadlineMs: 500, streamsPerBatch: 1, batchIntervalMs: Infinity },
+  })
+  const clients = [await server.connect(), await server.connect()]
+  for (const client of clients) await client.get('/').received(':\n')
+  const stopped = server.handle.shutDown()
+  await clients[0]!.ended()
+  clients[0]!.socket.end()
+  await pass(500)
+  const { outcome, cut, streamsEnded } = await stopped
+  assert.deepEqual([outcome, cut!.streamCount, streamsEnded], ['deadline', 1, 1])
+  await clients[1]!.closed()
+  assert.ok(!clients[1]!.text.endsWith('\r\n0\r\n\r\n'))
+})
+
+test('[stopping 2.7] a client that does not take what was published is cut after a second, long before the deadline', async (t) => {
+  const pass = ownTime(t)
+  const broadcaster = new Broadcaster()
+  const server = await start(t, (conn) => conn.withSseStream(broadcaster), {
+    shutdown: { lingerMs: 0, deadlineMs: 60_000 },
+  })
+  const [stalled, reading] = [await server.connect(), await server.connect()]
+  for (const client of [stalled, reading]) await client.get('/').received(':\n')
+  stalled.socket.pause()
+  reading.socket.removeAllListeners('data').resume()
+  // More than the buffers take between here and there; and then one that has to wait.
+  broadcaster.publish('x'.repeat(15 * 1024 * 1024))
+  broadcaster.publish('the last')
+  const stopped = server.handle.shutDown()
+  await reading.ended()
+  reading.socket.end()
+  await pass(999)
+  assert.equal(server.handle.phase, 'stopping')
+  await pass(1)
+  const { outcome, code, streamsCut, streamsEnded, cut } = await stopped
+  assert.deepEqual(
+    { outcome, code, streamsCut, streamsEnded, cut },
+    { outcome: 'cut', code: 1, streamsCut: 1, streamsEnded: 1, cut: undefined },
+  )
+  stalled.socket.resume()
+  await stalled.closed()
+  assert.ok(!stalled.text.endsWith('\r\n0\r\n\r\n'))
 })

@@ -11,16 +11,19 @@ import type { Exchange } from './send.ts'
 
 /** The streaming bodies of a server, so that a stop reaches them. */
 export class ActiveBodies {
-  /** Event streams that the stop has ended whole. */
+  /** Event streams that have ended whole since the stop began. */
   streamsEnded = 0
   /** Event streams that were cut after the stop had begun, because their client was too slow. */
   streamsCut = 0
   readonly #sinks = new Set<ResponseSink>()
+  // Also those whose end is written and not yet taken by their client.
+  readonly #streams = new WeakSet<ServerResponse>()
   #isStopping = false
   #nextBatch: ReturnType<typeof setTimeout> | undefined
 
   add(sink: ResponseSink): void {
     this.#sinks.add(sink)
+    if (sink.isEndless) this.#streams.add(sink.response)
     if (this.#isStopping) sink.stop()
   }
 
@@ -64,11 +67,9 @@ export class ActiveBodies {
     if (this.#isStopping) this.streamsCut++
   }
 
-  /** The responses that are event streams. */
-  endless(): Set<ServerResponse> {
-    const responses = new Set<ServerResponse>()
-    for (const sink of this.#sinks) if (sink.isEndless) responses.add(sink.response)
-    return responses
+  /** Whether a response is an event stream. */
+  isStream(response: ServerResponse): boolean {
+    return this.#streams.has(response)
   }
 }
 

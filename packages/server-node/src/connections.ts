@@ -1,6 +1,6 @@
 /** Every socket of a server, and what it is doing. */
 
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 
 import { maxTimerMs } from './clock.ts'
@@ -18,18 +18,19 @@ export class Connection {
   readonly peerIp: string | undefined
   /** When the newest request came, as `performance.now()` has it. */
   startTime = 0
+  /** Whether part of a request's head has come, and not the rest. Only known while the server stops. */
+  isReceiving = false
   /** The response to the newest request. Responses are sent in the order of the requests, so when
    * this one is finished, all are. */
   #response: ServerResponse | undefined
-  /** Requests before the newest that are not answered yet, where the client pipelines: RFC 9112 §9.3.2. */
+  /** The oldest of the requests before it that are not answered yet, where the client pipelines:
+   * RFC 9112 §9.3.2. For the report. */
   #earlier: Begun[] | undefined
-  /** The response that is to be the last, and whether it would have kept the connection. */
+  /** The response after which the connection ends, and whether it would have been kept. */
   #last: ServerResponse | undefined
   #wasKept = false
-  /** How many bytes had been read when the newest response was made: more are part of a request. */
-  #bytesAnswered = 0
-  /** Whether the request had been read to its end by then. */
-  #wasComplete = true
+  /** Whether that response says so. */
+  #saysClose = false
   readonly #onClose = new Set<() => void>()
   readonly #onEnd = new Set<() => void>()
 
@@ -50,16 +51,9 @@ export class Connection {
     return this.#response === undefined || this.#response.writableFinished
   }
 
-  /** Whether part of a request has come since the newest response. */
-  get isReceiving(): boolean {
-    if (!this.isIdle || this.socket.bytesRead === this.#bytesAnswered) return false
-    // Answered before all of it was there: what came since may have been the rest of its body.
-    return this.#wasComplete || !hasBody(this.#response?.req)
-  }
-
-  /** Whether it has said goodbye: requests that come now cannot be answered any more. */
-  get isEnding(): boolean {
-    return this.#isEnding
+  /** Whether it has said goodbye: a request that comes now cannot be answered any more. RFC 9112 §9.6. */
+  get isOver(): boolean {
+    return this.#isEnding || (this.#saysClose && this.#last!.headersSent)
   }
 
   /** A request has come. */
@@ -68,26 +62,12 @@ export class Connection {
     if (previous !== undefined && !previous.writableFinished) {
       const earlier = (this.#earlier ??= [])
       while (earlier[0]?.response.writableFinished === true) earlier.shift()
-      earlier.push({ response: previous, startTime: this.startTime })
-    }
+      if (earlier.length < mostEarlier)
+        earlier.push({ response: previous, startTime: this.startTime })
+    } else if (this.#earlier !== undefined) this.#earlier = undefined
     this.#response = response
     this.startTime = performance.now()
-  }
-
-  /** Whether a response waits for one before it that is still being made. */
-  isBehind(response: ServerResponse): boolean {
-    if (response.socket !== null) return false
-    for (const each of this.#earlier ?? []) {
-      if (each.response === response) return false
-      if (!each.response.writableEnded) return true
-    }
-    return false
-  }
-
-  /** The newest request has its response. */
-  answered(): void {
-    this.#bytesAnswered = this.socket.bytesRead
-    this.#wasComplete = this.#response!.req.complete
+    this.isReceiving = false
   }
 
   /** The responses that are not finished, the oldest first. */
@@ -96,13 +76,13 @@ export class Connection {
   }
 
   /** The requests in progress, the oldest first.
-   * @param streams The responses that are event streams. */
-  requests(streams: ReadonlySet<ServerResponse>): OpenRequest[] {
+   * @param isStream Tells of a response whether it is an event stream. */
+  requests(isStream: (response: ServerResponse) => boolean): OpenRequest[] {
     return this.#open().map(({ response, startTime }) => ({
       method: response.req.method!,
-      path: response.req.url!.split('?', 1)[0]!,
+      path: pathOf(response.req.url!),
       startTime,
-      isStream: streams.has(response),
+      isStream: isStream(response),
     }))
   }
 
@@ -113,24 +93,44 @@ export class Connection {
   }
 
   /** Ends the connection after the newest response, which says `Connection: close` where its head is
-   * not out yet. Called again when another request has come, it moves that on: RFC 9112 §9.6. */
-  closeAfterResponse(): void {
+   * not made yet. Called again when another request has come, it moves that on.
+   * @param onKept Called when the response is finished, where its head had said that the connection is kept:
+   * the client may have sent another request by then. Without it, the connection ends all the same. */
+  closeAfterResponse(onKept?: (response: ServerResponse) => void): void {
     const response = this.#response
     if (response === undefined || response.writableFinished || response === this.#last) return
     if (this.#last !== undefined) this.#last.shouldKeepAlive = this.#wasKept
+    const saysKept = response.headersSent && response.shouldKeepAlive
     this.#last = response
     this.#wasKept = response.shouldKeepAlive
+    this.#saysClose = !response.headersSent
     response.shouldKeepAlive = false
-    // Also by hand: the head may be out, or a handler may have set a Connection of its own.
+    // Also by hand: a handler may have set a Connection of its own.
     response.once('finish', () => {
-      if (this.#response === response) this.end()
+      if (this.#response !== response) return
+      if (saysKept && onKept !== undefined) onKept(response)
+      else this.end()
     })
   }
 
-  /** Ends the connection where a request was begun and does not come: RFC 9110 §15.5.9. */
-  timeOut(): void {
+  /** Deals with bytes that are no request, or with a request that does not come.
+   * @param answer What to say, as bytes on the wire; undefined where nobody would hear it. */
+  refuse(answer: string | undefined): void {
     if (this.#isEnding) return
-    this.socket.write(requestTimeout)
+    if (answer === undefined) this.socket.destroy()
+    else if (this.isIdle) this.say(answer)
+    else if (this.#response!.req.complete) this.closeAfterResponse()
+    else {
+      // The request in progress is itself broken. Its answer may have begun, and cannot be mended.
+      if (!this.#response!.headersSent) this.socket.write(answer)
+      this.socket.destroy()
+    }
+  }
+
+  /** Says the last words on the connection. */
+  say(answer: string): void {
+    if (this.#isEnding) return
+    this.socket.write(answer)
     this.end()
   }
 
@@ -202,13 +202,13 @@ export class Connection {
   }
 }
 
-function hasBody(request: IncomingMessage | undefined): boolean {
-  if (request === undefined) return false
-  return 'content-length' in request.headers || 'transfer-encoding' in request.headers
-}
+/** More is not looked at: a client may pipeline thousands. */
+const mostEarlier = 100
 
-const requestTimeout =
-  'HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n'
+/** Without the query, and without the scheme, authority and user of an absolute target. */
+function pathOf(target: string): string {
+  return target.replace(/^[a-z][a-z\d+.-]*:\/\/[^/?#]*/i, '').split('?', 1)[0]!
+}
 
 const connectionOf = Symbol('connection')
 type SocketWithConnection = Socket & { [connectionOf]?: Connection }

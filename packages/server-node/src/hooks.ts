@@ -15,8 +15,9 @@ export type Hook = (reason: StopReason) => unknown
 export interface HookOptions {
   /** What it is called in reports. Default: the name of the function, else `hook`. */
   name?: string
-  /** How long it is waited for, in milliseconds. Default: `hookTimeoutMs` of the server. No hook is
-   * waited for beyond the deadline of the stop; those of `closing` have `hookTimeoutMs` more, together. */
+  /** How long it is waited for, in milliseconds. Default: `hookTimeoutMs` of the server. Hooks of `draining` can
+   * make that phase longer, and the deadline counts from its end. No other hook is waited for beyond the
+   * deadline; those of `closing` have `hookTimeoutMs` more, together. */
   timeoutMs?: number
 }
 

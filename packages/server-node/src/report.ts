@@ -12,7 +12,8 @@ export function reportOnStderr(error: unknown, { conn, place }: ErrorContext): v
   )
 }
 
-function shown(error: unknown): string {
+/** An error for people, with its stack. */
+export function shown(error: unknown): string {
   try {
     return inspect(error)
   } catch {

@@ -51,6 +51,10 @@ class Program {
     this.#child = child
   }
 
+  async warns(text: string): Promise<void> {
+    await until(`it prints on stderr ${JSON.stringify(text)}`, () => this.err.includes(text))
+  }
+
   async prints(text: string): Promise<void> {
     await until(`it prints ${JSON.stringify(text)}`, () => {
       if (this.out.includes(text)) return true
@@ -80,8 +84,8 @@ const failure = { code: 1, signal: null }
 
 // Most of the time is node starting: side by side.
 describe('run', { concurrency: 3 }, () => {
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-    test(`${signal} ends event streams whole, and the process by itself with exit code 0`, async (t) => {
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGQUIT'] as const) {
+    test(`[stopping 5.1] ${signal} ends event streams whole, and the process by itself with exit code 0`, async (t) => {
       const program = new Program(t, 'serve')
       const clients = [await program.connect(t), await program.connect(t)]
       await clients[0]!.get('/broadcast').received(':\n')
@@ -104,7 +108,7 @@ describe('run', { concurrency: 3 }, () => {
     })
   }
 
-  test('a request in progress at SIGTERM is answered, with Connection: close', async (t) => {
+  test('[stopping 5.2] a request in progress at SIGTERM is answered, with Connection: close', async (t) => {
     const program = new Program(t, 'serve')
     const client = await program.connect(t)
     client.get('/slow')
@@ -118,7 +122,7 @@ describe('run', { concurrency: 3 }, () => {
     assert.deepEqual(await program.ended(), success)
   })
 
-  test('a second signal ends the process at once, with 128 and its number', async (t) => {
+  test('[stopping 5.6] a second signal ends the process at once, with 128 and its number', async (t) => {
     const program = new Program(t, 'serve')
     const client = await program.connect(t)
     client.get('/never').get('/slow')
@@ -129,9 +133,13 @@ describe('run', { concurrency: 3 }, () => {
     assert.equal(program.end, undefined, 'the request that is never answered holds it')
     program.kill('SIGINT')
     assert.deepEqual(await program.ended(), { code: 130, signal: null })
+    assert.match(
+      program.err,
+      /^SIGINT: ending at once, stopping: 2 requests\n2 requests:\n  1 × GET \/never \(oldest [\d.]+m?s\)\n  1 × GET \/slow .*\n$/,
+    )
   })
 
-  test('signals that come together are one', async (t) => {
+  test('[stopping 5.7] signals that come together are one', async (t) => {
     const program = new Program(t, 'serve')
     const client = await program.connect(t)
     await client.get('/').response()
@@ -142,7 +150,7 @@ describe('run', { concurrency: 3 }, () => {
     assert.match(program.out, /\nStopped\n/)
   })
 
-  test('a signal that comes when an idle server has just stopped changes nothing', async (t) => {
+  test('[stopping 5.7] a signal that comes when an idle server has just stopped changes nothing', async (t) => {
     // As npm passes on a Ctrl-C: with nothing open the stop is over before the second one.
     const program = new Program(t, 'hold-on')
     await program.prints('Ctrl-C to stop')
@@ -152,7 +160,7 @@ describe('run', { concurrency: 3 }, () => {
     assert.deepEqual(await program.ended(), success)
   })
 
-  test('a program that has more to do after run() is left to end by itself, if it says so', async (t) => {
+  test('[stopping 5.14] a program that has more to do after run() is left to end by itself, if it says so', async (t) => {
     const program = new Program(t, 'more-to-do')
     await program.prints('Ctrl-C to stop')
     program.kill('SIGTERM')
@@ -161,19 +169,26 @@ describe('run', { concurrency: 3 }, () => {
     assert.equal(program.err, '')
   })
 
-  test('a deadline that passes is exit code 1', async (t) => {
+  test('[stopping 5.3] a deadline that passes is exit code 1', async (t) => {
     const program = new Program(t, 'short-deadline')
     const client = await program.connect(t)
+    await client.get('/job').response()
     client.get('/slow').get('/never')
     await program.prints('slow request')
     program.kill('SIGTERM')
     assert.deepEqual(await program.ended(), failure)
+    assert.match(
+      program.err,
+      /^The deadline has passed\. Cut while stopping: \d requests? and 1 guard\n/,
+    )
+    assert.match(program.err, /\n  1 × GET \/never \(oldest /)
+    assert.match(program.err, /\n  1 × the nightly export .*\bprogram\.ts:\d+:\d+ \(oldest /)
     assert.match(program.out, /\nStopped at the deadline: not everything had ended\n/)
     assert.doesNotMatch(program.out, /\nStopped\n/)
     await client.closed()
   })
 
-  test('a process that something of the app holds is ended nevertheless, and told what it was', async (t) => {
+  test('[stopping 5.13] a process that something of the app holds is ended nevertheless, and told what it was', async (t) => {
     const program = new Program(t, 'hold-on')
     await program.prints('Ctrl-C to stop')
     program.kill('SIGTERM')
@@ -208,7 +223,7 @@ describe('run', { concurrency: 3 }, () => {
     assert.equal(program.out, 'run has resolved\n')
   })
 
-  test('a port in use is one line on stderr and exit code 1', async (t) => {
+  test('[stopping 5.15] a port in use is one line on stderr and exit code 1', async (t) => {
     const other = createServer().listen(0, '127.0.0.1')
     t.after(() => other.close())
     await until('it listens', () => other.listening)
@@ -222,7 +237,7 @@ describe('run', { concurrency: 3 }, () => {
     assert.equal(program.out, 'run has resolved\n')
   })
 
-  test('an init that fails is exit code 1, whatever it has left open', async (t) => {
+  test('[stopping 5.16] an init that fails is exit code 1, whatever it has left open', async (t) => {
     const program = new Program(t, 'failing-init')
     assert.deepEqual(await program.ended(), failure)
     assert.match(program.err, /^Error: Cannot start: init of app\[0\].*no database\n/)
@@ -235,7 +250,7 @@ describe('run', { concurrency: 3 }, () => {
     assert.match(program.err, /^TypeError: Cannot use 42 as a handler at app\[0\]/)
   })
 
-  test('SIGTERM during an init that hangs ends the process after the deadline', async (t) => {
+  test('[stopping 5.12] SIGTERM during an init that hangs ends the process after the deadline', async (t) => {
     const program = new Program(t, 'slow-init')
     await program.prints('init')
     program.kill('SIGTERM')
@@ -244,4 +259,183 @@ describe('run', { concurrency: 3 }, () => {
     assert.match(program.err, /1 guard:\n  1 × init: app\[0\] .*database.* \(oldest /)
     assert.doesNotMatch(program.err, /before it had started/)
   })
+
+  test('[stopping 5.1] other signals begin the stop if the program says so', async (t) => {
+    const program = new Program(t, 'other-signals')
+    const client = await program.connect(t)
+    client.get('/slow')
+    await program.prints('slow request')
+    program.kill('SIGTERM') // which is here for the report
+    await program.warns('running: 1 request\n')
+    program.kill('SIGHUP')
+    assert.equal((await client.response()).field('connection'), 'close')
+    client.socket.end()
+    assert.deepEqual(await program.ended(), success)
+    assert.match(
+      program.out,
+      /\nSIGHUP: stopping, waiting for 1 request; once more to force\nStopped\n/,
+    )
+  })
+
+  test('[stopping 5.4] a client that had to be cut because it did not read is exit code 1', async (t) => {
+    const program = new Program(t, 'serve')
+    const [stalled, other] = [await program.connect(t), await program.connect(t)]
+    await stalled.get('/broadcast').received(':\n')
+    stalled.socket.pause()
+    await other.get('/publish').response()
+    other.socket.destroy()
+    program.kill('SIGTERM')
+    assert.deepEqual(await program.ended(), failure)
+    assert.match(
+      program.out,
+      /\nStopped; 1 event stream had to be cut, as the client did not read\n/,
+    )
+    assert.equal(program.err, '')
+  })
+
+  test('[stopping 5.5] a hook that fails is printed, and is exit code 1', async (t) => {
+    const program = new Program(t, 'failing-hook')
+    await program.prints('Ctrl-C to stop')
+    program.kill('SIGTERM')
+    assert.deepEqual(await program.ended(), failure)
+    assert.match(
+      program.err,
+      /^The hook database \(closing\) failed: Error: no connection\n    at /,
+    )
+    assert.match(program.out, /\nStopped; a hook has failed\nrun has resolved\n$/)
+  })
+
+  for (const [path, message] of [
+    ['/throws', 'nobody catches this'],
+    ['/rejects', 'nobody handles this'],
+  ] as const) {
+    test(`[stopping 5.8] an error that ${message.replace(' this', ' it')} begins the stop, with exit code 1`, async (t) => {
+      const program = new Program(t, 'serve')
+      const [slow, faulty] = [await program.connect(t), await program.connect(t)]
+      slow.get('/slow')
+      await program.prints('slow request')
+      await faulty.get(path).response()
+      const response = await slow.response()
+      assert.deepEqual([response.body, response.field('connection')], ['hello', 'close'])
+      for (const client of [slow, faulty]) {
+        await client.ended()
+        client.socket.end()
+      }
+      assert.deepEqual(await program.ended(), failure)
+      assert.ok(program.err.startsWith(`Uncaught: Error: ${message}\n    at `), program.err)
+      assert.match(program.out, /\nStopped\nrun has resolved\n$/)
+    })
+  }
+
+  test('[stopping 5.8] an error that nobody catches during a stop is exit code 1 too', async (t) => {
+    const program = new Program(t, 'serve')
+    const [slow, faulty] = [await program.connect(t), await program.connect(t)]
+    await faulty.get('/').response()
+    program.kill('SIGTERM')
+    await program.prints('SIGTERM: stopping')
+    faulty.get('/throws')
+    await faulty.ended()
+    for (const client of [slow, faulty]) client.socket.end()
+    assert.deepEqual(await program.ended(), failure)
+    assert.match(program.err, /^Uncaught: Error: nobody catches this\n/)
+    assert.match(program.out, /\nStopped\n/)
+  })
+
+  test('[stopping 5.9] with stopOnUncaught: false such an error ends the process at once', async (t) => {
+    const program = new Program(t, 'node-on-uncaught')
+    const [slow, faulty] = [await program.connect(t), await program.connect(t)]
+    slow.get('/slow')
+    await program.prints('slow request')
+    faulty.get('/throws')
+    assert.deepEqual(await program.ended(), failure)
+    await slow.closed()
+    assert.equal(slow.text, '')
+    assert.match(program.err, /Error: nobody catches this/)
+    assert.doesNotMatch(program.err, /Uncaught:/)
+    assert.doesNotMatch(program.out, /Stopped|resolved/)
+  })
+
+  test('[stopping 5.10] SIGUSR2 prints what is open, and the program goes on', async (t) => {
+    const program = new Program(t, 'serve')
+    const [held, other] = [await program.connect(t), await program.connect(t)]
+    await held.get('/').response()
+    program.kill('SIGUSR2')
+    await program.warns('running: 2 idle connections\n')
+    held.get('/never').get('/slow')
+    await program.prints('slow request')
+    program.kill('SIGUSR2')
+    await program.warns('  1 × GET /never (oldest ')
+    const { body, field } = await other.get('/').response()
+    assert.deepEqual([body, field('connection')], ['hello', 'keep-alive'])
+  })
+
+  test('[stopping 5.10] without a reportSignal, SIGUSR2 means what it always does', async (t) => {
+    const program = new Program(t, 'no-report')
+    await program.prints('Ctrl-C to stop')
+    program.kill('SIGUSR2')
+    assert.deepEqual(await program.ended(), { code: null, signal: 'SIGUSR2' })
+    assert.equal(program.err, '')
+  })
+
+  test('[stopping 5.11] SIGTERM during an init that heeds it ends the process with exit code 0, and nothing is served', async (t) => {
+    const program = new Program(t, 'willing-init')
+    await program.prints('init of port')
+    const port = Number(/init of port (\d+)/.exec(program.out)![1])
+    const client = await RawClient.connect(t, { host: '127.0.0.1', port })
+    client.get('/')
+    program.kill('SIGTERM')
+    await client.closed()
+    assert.equal(client.text, '')
+    assert.deepEqual(await program.ended(), success)
+    assert.match(
+      program.out,
+      /^init of port \d+\nSIGTERM: stopping, waiting for .*1 guard; once more to force\nStopped\nrun has resolved\n$/,
+    )
+    assert.equal(program.err, '')
+  })
+
+  test('[stopping 5.17] a guard that was lost is named with its place, and does not hold the stop', async (t) => {
+    const program = new Program(t, 'serve')
+    const client = await program.connect(t)
+    await client.get('/forget').response()
+    for (let round = 0; round < 100 && !program.err.includes('lost'); round++)
+      await client.get('/collect').response()
+    await program.warns('A guard was lost before it was released: 1 × a forgotten job ')
+    assert.match(program.err, /program\.ts:\d+:\d+ \(oldest [\d.]+m?s\)\n$/)
+    client.socket.destroy()
+    program.kill('SIGTERM')
+    assert.deepEqual(await program.ended(), success)
+    assert.match(
+      program.out,
+      /\nSIGTERM: stopping, (nothing is open|waiting for 1 idle connection; .*)\nStopped\n/,
+    )
+  })
+
+  test('[stopping 5.18] a guard that is released after the deadline is printed with its place', async (t) => {
+    const program = new Program(t, 'late-release')
+    const client = await program.connect(t)
+    await client.get('/job').response()
+    client.socket.destroy()
+    program.kill('SIGTERM')
+    assert.deepEqual(await program.ended(), failure)
+    assert.match(
+      program.err,
+      /\nReleased after the deadline: 1 × the nightly export .*\bprogram\.ts:\d+:\d+ \(oldest /,
+    )
+  })
+
+  for (const [mode, message] of [
+    ['bad-signals', /^RangeError: Cannot run with the signal "SIGFOO": this system has none\n/],
+    [
+      'bad-report-signal',
+      /^RangeError: Cannot run with the signal "SIGFOO": this system has none\n/,
+    ],
+    ['bad-grace', /^RangeError: Cannot run with exitGraceMs "x": it must be a number from 0\n/],
+  ] as const) {
+    test(`an option that cannot be used is exit code 1, with the option and the value (${mode})`, async (t) => {
+      const program = new Program(t, mode)
+      assert.deepEqual(await program.ended(), failure)
+      assert.match(program.err, message)
+    })
+  }
 })

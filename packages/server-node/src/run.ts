@@ -1,13 +1,20 @@
 /** `run(app, options)`: the program around an app. */
 
+import { constants } from 'node:os'
+
+import { GuardReport, Swansong } from '@wakerobin/core'
 import type { AppFunction } from '@wakerobin/core'
+import { describe } from '@wakerobin/core/adapter'
 
 import { addressToBind, StartError } from './address.ts'
 import type { Bind } from './address.ts'
+import { maxTimerMs } from './clock.ts'
 import { plural } from './open-report.ts'
 import type { NodeServer } from './server.ts'
 import { prepare } from './serve.ts'
 import type { ServeOptions } from './serve.ts'
+import { shown } from './report.ts'
+import { Shutdown } from './shutdown.ts'
 import type { ShutdownReport } from './shutdown.ts'
 import { onSignals } from './signals.ts'
 
@@ -47,13 +54,14 @@ export const run: AppFunction<RunOptions, Promise<ShutdownReport | undefined>> =
   app: unknown,
   options: RunOptions = {},
 ) => {
-  const log = options.log ?? ((line: string) => console.log(line))
+  const log = safely(options.log ?? ((line: string) => console.log(line)))
   let binds: readonly Bind[]
   let server: NodeServer
   let forget: () => void
   try {
+    checkRunOptions(options)
     binds = addressToBind(options, process.env)
-    server = prepare(app, options)
+    server = prepare(app, { ...options, swansong: options.swansong ?? reportingSwansong() })
     // Before init: a stop that comes during it must find somebody at home.
     forget = listen(server, options, log)
   } catch (error) {
@@ -61,21 +69,22 @@ export const run: AppFunction<RunOptions, Promise<ShutdownReport | undefined>> =
     exitSoon(options)
     return undefined
   }
-  let isStarted = false
   const { shutdown } = server
+  let failure: { readonly error: unknown } | undefined
   try {
     await server.start(binds)
-    isStarted = true
     for (const line of startedLines(server)) log(line)
   } catch (error) {
-    // A stop that came while it was starting is no failure; one that this error has begun is.
-    if (shutdown.reason?.kind === 'init') printFailure(error)
+    failure = { error }
   }
+  // A stop that came while it was starting is no failure; one that this error has begun is.
+  const isFailed = failure !== undefined && shutdown.reason?.kind === 'init'
+  if (isFailed) printFailure(failure!.error)
   const report = await shutdown.done
   forget()
-  if (isStarted || shutdown.reason?.kind !== 'init') printOutcome(report, log)
+  if (!isFailed) printOutcome(report, log)
   exitSoon(options)
-  return report
+  return isFailed ? undefined : report
 }
 
 /** Listens to the process. Returns the way to end that, but for signals: one that comes late must not end
@@ -85,6 +94,8 @@ function listen(
   options: RunOptions,
   log: (line: string) => void,
 ): () => void {
+  if (listened.has(shutdown)) return () => {}
+  listened.add(shutdown)
   onSignals(
     options.signals ?? ['SIGINT', 'SIGTERM', 'SIGQUIT'],
     (signal) => {
@@ -102,23 +113,65 @@ function listen(
 
   const onUncaught = (error: unknown): void => {
     process.exitCode = 1
-    console.error('Uncaught:', error)
+    console.error(`Uncaught: ${shown(error)}`)
     void shutdown.begin({ kind: 'error', error })
   }
   if (stopOnUncaught) process.on('uncaughtException', onUncaught)
   return () => process.off('uncaughtException', onUncaught)
 }
 
+/** The stops that are listened for: of several servers on one swansong, the first listens for all. */
+const listened = new WeakSet<Shutdown>()
+
+/** A swansong that tells of guards that are released when nobody waits for them any more. */
+function reportingSwansong(): Swansong {
+  let isLate = false
+  const swansong = new Swansong({
+    onLateRelease(entry) {
+      if (isLate) console.error(`Released after the deadline: ${GuardReport.lineOf(entry)}`)
+    },
+  })
+  Shutdown.of(swansong).onDeadline(() => (isLate = true))
+  return swansong
+}
+
+/** A log that fails must not keep the program from stopping. */
+function safely(log: (line: string) => void): (line: string) => void {
+  return (line) => {
+    try {
+      log(line)
+    } catch (error) {
+      console.error(`Cannot log ${JSON.stringify(line)}: ${shown(error)}`)
+    }
+  }
+}
+
+/** @throws {TypeError | RangeError} When one cannot be used. */
+function checkRunOptions({ signals = [], reportSignal, exitGraceMs = 0 }: RunOptions): void {
+  if (!Array.isArray(signals))
+    throw new TypeError(`Cannot run with signals ${describe(signals)}: expected an array of names`)
+  for (const signal of [...signals, ...(reportSignal ? [reportSignal] : [])]) {
+    if (!Object.hasOwn(constants.signals, signal))
+      throw new RangeError(`Cannot run with the signal ${describe(signal)}: this system has none`)
+  }
+  if (!(typeof exitGraceMs === 'number' && exitGraceMs >= 0)) {
+    throw new RangeError(
+      `Cannot run with exitGraceMs ${describe(exitGraceMs)}: it must be a number from 0`,
+    )
+  }
+}
+
 function printFailure(error: unknown): void {
   process.exitCode = 1
   if (error instanceof StartError) console.error(error.message)
-  else console.error(error)
+  else console.error(shown(error))
 }
 
 function printOutcome(report: ShutdownReport, log: (line: string) => void): void {
   const { outcome, code, streamsCut } = report
   for (const hook of report.hooks) {
-    if ('error' in hook) console.error(`The hook ${hook.name} (${hook.phase}) failed:`, hook.error)
+    if ('error' in hook)
+      console.error(`The hook ${hook.name} (${hook.phase}) failed: ${shown(hook.error)}`)
   }
   if (code !== 0) process.exitCode = code
   const lines = {
@@ -142,10 +195,13 @@ function startedLines(server: NodeServer): string[] {
 /** Lets the process end by itself; where something of the app keeps it, says what and ends it. */
 function exitSoon({ exitGraceMs = 1000 }: RunOptions): void {
   if (exitGraceMs === Infinity) return
-  setTimeout(() => {
-    console.error(
-      `Ending the process: still open are ${process.getActiveResourcesInfo().join(', ')}`,
-    )
-    process.exit()
-  }, exitGraceMs).unref()
+  setTimeout(
+    () => {
+      console.error(
+        `Ending the process: still open are ${process.getActiveResourcesInfo().join(', ')}`,
+      )
+      process.exit()
+    },
+    Math.min(exitGraceMs, maxTimerMs),
+  ).unref()
 }

@@ -25,7 +25,6 @@ export interface Exchange {
 
 /** Sends the response of a conn, and runs its `afterSend` when that is over. */
 export function send(conn: Conn, exchange: Exchange): void {
-  exchange.connection.answered()
   const final = finalOf(conn, exchange)
   const { body } = final
   if (exchange.connection.socket.destroyed) {

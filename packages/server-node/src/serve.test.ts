@@ -144,11 +144,43 @@ test('a Unix socket is served, listed with its path, and removed by the stop', a
   })
 })
 
-test('options that are no numbers from 0 are refused', async () => {
-  for (const bad of [-1, NaN, '5' as unknown as number]) {
-    await assert.rejects(serve('x', { ...local, limits: { bodyBytes: bad } }), RangeError)
-    await assert.rejects(serve('x', { ...local, shutdown: { lingerMs: bad } }), RangeError)
-    await assert.rejects(serve('x', { ...local, shutdown: { deadlineMs: bad } }), RangeError)
+test('[stopping 3.14] an option that cannot be used is refused, with its name, the value and what would be right', async () => {
+  const refused = async (options: ServeOptions, message: string): Promise<void> =>
+    assert.rejects(serve('x', { ...local, ...options }), { name: 'RangeError', message })
+  const fromZero = [
+    'drainDelayMs',
+    'deadlineMs',
+    'lingerMs',
+    'headTimeoutMs',
+    'hookTimeoutMs',
+    'batchIntervalMs',
+  ] as const
+  const bad: [unknown, string][] = [
+    [-1, '-1'],
+    [NaN, 'NaN'],
+    ['5', '"5"'],
+    [true, 'true'],
+    [{}, 'a plain object'],
+  ]
+  for (const [value, shown] of bad) {
+    for (const name of fromZero) {
+      await refused(
+        { shutdown: { [name]: value } },
+        `Cannot serve with shutdown.${name} ${shown}: it must be a number from 0`,
+      )
+    }
+    for (const name of ['bodyBytes', 'halfClosedMs']) {
+      await refused(
+        { limits: { [name]: value } },
+        `Cannot serve with limits.${name} ${shown}: it must be a number from 0`,
+      )
+    }
+  }
+  for (const [value, shown] of [...bad, [0, '0'], [0.5, '0.5']] as const) {
+    await refused(
+      { shutdown: { streamsPerBatch: value as number } },
+      `Cannot serve with shutdown.streamsPerBatch ${shown}: it must be a number from 1`,
+    )
   }
 })
 
@@ -263,7 +295,7 @@ test('a start that is refused leaves no guard in the swansong', async (t) => {
   assert.equal(swansong.guardCount, 0)
 })
 
-test('a stop during init closes what is held unserved, and start rejects', async (t) => {
+test('[stopping 3.12] a stop during init closes what is held unserved, and start rejects', async (t) => {
   const swansong = new Swansong()
   let finish = (): void => {}
   let port: number | undefined
@@ -297,7 +329,7 @@ test('a stop during init closes what is held unserved, and start rejects', async
   assert.equal(await isTaken(port!), false)
 })
 
-test('a stop waits for init no longer than the deadline', async () => {
+test('[stopping 3.13] a stop waits for init no longer than the deadline', async () => {
   const swansong = new Swansong()
   let isReached = false
   const starting = serve(
@@ -314,7 +346,7 @@ test('a stop waits for init no longer than the deadline', async () => {
   assert.match(swansong.report().toString(), /1 × init: app "Init\(\)"/)
 })
 
-test('a server on a swansong that has stopped does not start, and leaves nothing bound', async () => {
+test('[stopping 3.11] a server on a swansong that has stopped does not start, and leaves nothing bound', async () => {
   const swansong = new Swansong()
   await swansong.shutDown()
   let hasRun = false
@@ -331,7 +363,7 @@ test('a server on a swansong that has stopped does not start, and leaves nothing
 
 // --------------------------------------------------------------------------------------- stop
 
-test('shutDown twice is one stop, and stopped is the same for everyone', async (t) => {
+test('[stopping 3.9] shutDown twice is one stop, and stopped is the same for everyone', async (t) => {
   const server = await start(t, 'x', { shutdown: patient })
   const first = server.handle.shutDown()
   assert.equal(server.handle.shutDown(), first)
@@ -341,14 +373,14 @@ test('shutDown twice is one stop, and stopped is the same for everyone', async (
   assert.equal(server.handle.swansong.state, 'complete')
 })
 
-test('a stopped server accepts no connection', async (t) => {
+test('[stopping 1.12] a stopped server accepts no connection', async (t) => {
   const server = await start(t, 'x', { shutdown: patient })
   await server.handle.shutDown()
   await assert.rejects(server.connect(), { code: 'ECONNREFUSED' })
   assert.equal(await isTaken(server.port), false)
 })
 
-test('a request in progress at the stop is answered, with Connection: close', async (t) => {
+test('[stopping 1.1] a request in progress at the stop is answered, with Connection: close', async (t) => {
   let go = (): void => {}
   let isReached = false
   const server = await start(
@@ -374,7 +406,7 @@ test('a request in progress at the stop is answered, with Connection: close', as
   assert.equal((await stopped).outcome, 'clean')
 })
 
-test('a request that comes in the linger time is answered, with Connection: close', async (t) => {
+test('[stopping 1.3] a request that comes in the linger time is answered, with Connection: close', async (t) => {
   const server = await start(t, 'hello', { shutdown: { lingerMs: 5_000, deadlineMs: 20_000 } })
   const client = await server.connect()
   await client.get('/').response()
@@ -388,7 +420,7 @@ test('a request that comes in the linger time is answered, with Connection: clos
   assert.equal((await stopped).outcome, 'clean')
 })
 
-test('a connection ends with its last response though a handler says otherwise', async (t) => {
+test('[stopping 1.1] a connection ends with its last response though a handler says otherwise', async (t) => {
   let go = (): void => {}
   let isReached = false
   const server = await start(
@@ -412,7 +444,7 @@ test('a connection ends with its last response though a handler says otherwise',
   assert.equal((await stopped).outcome, 'clean')
 })
 
-test('a body that is on its way at the stop arrives whole, and ends the connection', async (t) => {
+test('[stopping 1.7] a body that is on its way at the stop arrives whole, and ends the connection', async (t) => {
   const size = 32 * 1024 * 1024
   const server = await start(t, (conn) => conn.ok(Buffer.alloc(size, 'x')), {
     // Less than the keep-alive time.
@@ -433,7 +465,7 @@ test('a body that is on its way at the stop arrives whole, and ends the connecti
   assert.equal((await stopped).outcome, 'clean')
 })
 
-test('a request that comes behind a body on its way at the stop is answered', async (t) => {
+test('[stopping 1.10] a request that comes behind a body on its way at the stop is answered', async (t) => {
   const size = 16 * 1024 * 1024
   let go = (): void => {}
   let isReached = false
@@ -465,7 +497,7 @@ test('a request that comes behind a body on its way at the stop is answered', as
   assert.equal((await stopped).outcome, 'clean')
 })
 
-test('idle connections are ended after the linger time, also those that never sent a byte', async (t) => {
+test('[stopping 1.4] idle connections are ended after the linger time, also those that never sent a byte', async (t) => {
   const server = await start(t, 'hello', { shutdown: { lingerMs: 10, deadlineMs: 20_000 } })
   const [silent, used] = await Promise.all([server.connect(), server.connect()])
   await used.get('/').response()
@@ -478,7 +510,7 @@ test('idle connections are ended after the linger time, also those that never se
   }
 })
 
-test('half a head is a 408 when the linger time and the time for the other half are over', async (t) => {
+test('[stopping 1.5] half a head is a 408 when the linger time and the time for the other half are over', async (t) => {
   const server = await start(t, 'hello', {
     shutdown: { lingerMs: 10, headTimeoutMs: 10, deadlineMs: 20_000 },
   })
@@ -504,7 +536,7 @@ test('half a head is a 408 when the linger time and the time for the other half 
   assert.equal(next.text, '')
 })
 
-test('a request whose head is completed after the linger time is served', async (t) => {
+test('[stopping 1.6] a request whose head is completed after the linger time is served', async (t) => {
   const server = await start(t, 'hello', {
     shutdown: { lingerMs: 10, headTimeoutMs: 20_000, deadlineMs: 30_000 },
   })
@@ -523,7 +555,7 @@ test('a request whose head is completed after the linger time is served', async 
   assert.deepEqual({ outcome, answered }, { outcome: 'clean', answered: 1 })
 })
 
-test('what has not ended by the deadline is cut, and the outcome says so', async (t) => {
+test('[stopping 3.6] what has not ended by the deadline is cut, and the outcome says so', async (t) => {
   let isReached = false
   const server = await start(
     t,
@@ -541,7 +573,7 @@ test('what has not ended by the deadline is cut, and the outcome says so', async
   assert.equal(client.text, '')
 })
 
-test('a deadline of Infinity is none', async (t) => {
+test('[stopping 3.6] a deadline of Infinity is none', async (t) => {
   let go = (): void => {}
   let isReached = false
   const server = await start(
@@ -564,7 +596,7 @@ test('a deadline of Infinity is none', async (t) => {
   assert.equal((await stopped).outcome, 'clean')
 })
 
-test('a stop waits for guards, and no longer than the deadline', async (t) => {
+test('[stopping 3.7] a stop waits for guards, and no longer than the deadline', async (t) => {
   const swansong = new Swansong()
   const patientServer = await start(t, 'hello', { swansong, shutdown: patient })
   const guard = swansong.guard('a job')
@@ -582,7 +614,7 @@ test('a stop waits for guards, and no longer than the deadline', async (t) => {
   assert.equal((await server.handle.shutDown()).outcome, 'deadline')
 })
 
-test('an answer arrives whole at the stop, also while its client is still sending', async (t) => {
+test('[stopping 1.7] an answer arrives whole at the stop, also while its client is still sending', async (t) => {
   const body = 'x'.repeat(300_000)
   let go = (): void => {}
   let isReached = false
@@ -612,7 +644,7 @@ test('an answer arrives whole at the stop, also while its client is still sendin
   assert.equal((await stopped).outcome, 'clean')
 })
 
-test('what an onStop publishes still reaches the streams', async (t) => {
+test('[stopping 2.2] what an onStop publishes still reaches the streams', async (t) => {
   const swansong = new Swansong()
   const broadcaster = new Broadcaster()
   const server = await start(t, (conn) => conn.withSseStream(broadcaster), {
@@ -630,7 +662,7 @@ test('what an onStop publishes still reaches the streams', async (t) => {
   assert.equal((await stopped).outcome, 'clean')
 })
 
-test('several servers on one swansong stop together', async (t) => {
+test('[stopping 7.1] several servers on one swansong stop together', async (t) => {
   const swansong = new Swansong()
   const options = { swansong, shutdown: patient }
   const one = await start(t, 'one', options)
@@ -646,7 +678,7 @@ test('several servers on one swansong stop together', async (t) => {
   for (const server of [one, two]) await assert.rejects(server.connect(), { code: 'ECONNREFUSED' })
 })
 
-test('`await using` stops the server at the end of the block', async () => {
+test('[stopping 3.10] `await using` stops the server at the end of the block', async () => {
   let stopped
   {
     await using server = await serve('x', { ...local, shutdown: patient })

@@ -17,6 +17,7 @@ import { ActiveBodies } from './body-sink.ts'
 import { maxTimerMs } from './clock.ts'
 import { Connections } from './connections.ts'
 import type { Connection } from './connections.ts'
+import { notImplemented, refusalOf, requestTimeout } from './client-error.ts'
 import { bindAll, urlOf } from './listen.ts'
 import type { Bound } from './listen.ts'
 import { serverGuardLabel } from './open-report.ts'
@@ -36,7 +37,7 @@ export interface ServerSettings extends ShutdownTimes {
   readonly batchIntervalMs: number
 }
 
-type Held = [request: IncomingMessage, response: ServerResponse]
+type Held = [request: IncomingMessage, response: ServerResponse, connection: Connection]
 
 export class NodeServer implements Part {
   readonly shutdown: Shutdown
@@ -54,8 +55,13 @@ export class NodeServer implements Part {
   /** Requests that wait: for every `init` to be done, or for the listeners to be closed. */
   #held: Held[] | undefined = []
   #init: Promise<void> | undefined
+  /** Whether the stop has begun. */
+  #isStopping = false
   /** Whether responses say `Connection: close`. */
   #isLeaving = false
+  /** Whether node tells us of half heads. */
+  #isWatching = false
+  #isCut = false
   #answered = 0
   #refused = 0
   #resolveClosed!: () => void
@@ -96,7 +102,10 @@ export class NodeServer implements Part {
     try {
       this.#bound = await bindAll(binds, () => this.#makeServer())
       // A stop that came before has found nothing to close.
-      if (shutdown.phase !== 'running') this.#closeListeners()
+      if (shutdown.phase !== 'running') {
+        this.#closeListeners()
+        for (const { server } of this.#bound) server.close()
+      }
       const { listeners, url } = this
       const info = new Info({ listeners, url, swansong, shared: this.#context.sharedState })
       if (shutdown.phase === 'running') {
@@ -106,7 +115,7 @@ export class NodeServer implements Part {
       closeInfo(info)
     } catch (error) {
       const wasStopped = shutdown.phase !== 'running'
-      void shutdown.begin({ kind: 'init', error })
+      if (!wasStopped) void shutdown.begin({ kind: 'init', error })
       await this.#closed
       throw wasStopped ? new StartError(stoppedBefore, { cause: error }) : error
     }
@@ -122,7 +131,10 @@ export class NodeServer implements Part {
   #release(): void {
     const held = this.#held ?? []
     this.#held = undefined
-    for (const [request, response] of held) this.#receive(request, response)
+    for (const [request, response, connection] of held) {
+      if (this.#isLeaving) this.#handleLast(request, response, connection)
+      else this.#handle(request, response, connection)
+    }
   }
 
   #makeServer(): Server {
@@ -136,37 +148,51 @@ export class NodeServer implements Part {
     // A client may shut down its side after the request and still wait for the answer.
     ;(server as Server & { httpAllowHalfOpen: boolean }).httpAllowHalfOpen = true
     server.on('connection', (socket) => this.#accept(socket))
-    server.on('request', (request: IncomingMessage, response: ServerResponse) => {
-      if (this.#held === undefined) this.#receive(request, response)
-      else this.#held.push([request, response])
+    server.on('request', (request: IncomingMessage, response: ServerResponse) =>
+      this.#receive(request, response),
+    )
+    server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
+      const connection = this.#connections.of(socket)
+      const isLate = error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
+      // Before the first byte node counts as late what only is silent.
+      if (isLate && this.#isWatching) connection.isReceiving = socket.bytesRead > 0
+      else connection.refuse(refusalOf(error))
     })
-    // A tunnel, which nobody makes here; without a listener node would close the socket in silence.
-    server.on('connect', (_request, socket) => socket.end(notImplemented))
+    // A tunnel, which nobody makes here. Node has let go of the socket, its errors and its bytes.
+    server.on('connect', (_request, socket: Socket) => {
+      socket.on('error', () => {}).resume()
+      this.#connections.of(socket).say(notImplemented)
+    })
     return server
   }
 
   #accept(socket: Socket): void {
     this.#connections.add(socket)
     // Taken in by the system in the moment in which the listener was closed.
-    if (this.#isLeaving && !this.isServing) socket.destroy()
+    if (this.#isCut || (this.#isLeaving && !this.isServing)) socket.destroy()
   }
 
   #receive(request: IncomingMessage, response: ServerResponse): void {
     const connection = this.#connections.of(request.socket)
-    if (connection.isEnding) {
-      // Too late: we have said goodbye. Not handled, because nobody would hear of it.
+    if (connection.isOver) {
+      // Too late. Not handled, because nobody would hear of it; but read, because a socket with unread
+      // bytes is reset, and what was sent before may be lost.
       this.#refused++
+      request.resume()
       return
     }
     connection.began(response)
-    if (!this.#isLeaving) {
-      this.#handle(request, response, connection)
-      return
-    }
-    this.#countAnswer(response)
-    connection.closeAfterResponse()
-    // When all that came in one piece is parsed, the last of it is known: that one says close.
-    process.nextTick(() => this.#handle(request, response, connection))
+    if (this.#isStopping) this.#countAnswer(response)
+    if (this.#held !== undefined) this.#held.push([request, response, connection])
+    else if (this.#isLeaving) this.#handleLast(request, response, connection)
+    else this.#handle(request, response, connection)
+  }
+
+  /** Handles what may be the last request of its connection. */
+  #handleLast(request: IncomingMessage, response: ServerResponse, connection: Connection): void {
+    this.#closeAfterResponse(connection)
+    // When all that has come is parsed, the last of it is known: that one says close.
+    setImmediate(() => this.#handle(request, response, connection))
   }
 
   #handle(request: IncomingMessage, response: ServerResponse, connection: Connection): void {
@@ -177,18 +203,18 @@ export class NodeServer implements Part {
     }
     const exchange = { response, connection, bodies: this.#bodies, onError: this.#program.onError }
     const handled = this.#program.handle(receive(request, response, connection, this.#context))
-    if (handled instanceof Promise) void handled.then((conn) => this.#sendInTurn(conn, exchange))
-    else this.#sendInTurn(handled, exchange)
+    if (handled instanceof Promise) void handled.then((conn) => this.#respond(conn, exchange))
+    else this.#respond(handled, exchange)
   }
 
-  /** A response that waits for a slow one before it has its head made late: what it says of the connection
-   * must be true then. */
-  #sendInTurn(conn: Conn, exchange: Exchange): void {
+  #respond(conn: Conn, exchange: Exchange): void {
     const { response, connection } = exchange
-    if (!connection.isBehind(response)) {
+    if (!this.#isLeaving || response.socket !== null || connection.socket.destroyed) {
       this.#send(conn, exchange)
       return
     }
+    // It waits for a response before it, and another request may come meanwhile: whether this is the last on
+    // the connection is known when its turn has come.
     const go = (): void => {
       forget()
       response.off('socket', onTurn)
@@ -211,6 +237,12 @@ export class NodeServer implements Part {
 
   // ------------------------------------------------------------------ its part in the stop
 
+  begin(): void {
+    this.#isStopping = true
+    for (const connection of this.#connections)
+      for (const response of connection.unfinished()) this.#countAnswer(response)
+  }
+
   drain(): void {
     this.#leave()
   }
@@ -223,31 +255,33 @@ export class NodeServer implements Part {
   }
 
   async stop(): Promise<void> {
-    const { lingerMs, headTimeoutMs, streamsPerBatch, batchIntervalMs } = this.#settings
+    const { lingerMs, streamsPerBatch, batchIntervalMs } = this.#settings
     this.#leave()
     if (this.isServing) this.#release()
     else for (const connection of this.#connections) connection.socket.destroy()
     this.#bodies.stop(streamsPerBatch, batchIntervalMs)
-    // What came while the timer was late is read before we look: an immediate comes after the poll.
-    this.#after(lingerMs, () => setImmediate(() => this.#endIdle(headTimeoutMs)))
+    this.#watchHeads()
+    this.#after(lingerMs, () => this.#endIdle([...this.#connections]))
     // An init in progress may finish what it has begun, as a request may.
     await Promise.allSettled([this.#connections.empty(), this.#init])
     this.#finish()
   }
 
   async cut(): Promise<void> {
+    this.#isCut = true
+    this.#closeListeners()
     for (const connection of this.#connections) connection.socket.destroy()
     await this.#connections.empty()
     this.#finish()
   }
 
   work(): OpenWork {
-    const streams = this.#bodies.endless()
+    const isStream = (response: ServerResponse): boolean => this.#bodies.isStream(response)
     const connections = [...this.#connections]
     return {
       connections: connections.length,
       idle: connections.filter(({ isIdle }) => isIdle).length,
-      requests: connections.flatMap((connection) => connection.requests(streams)),
+      requests: connections.flatMap((connection) => connection.requests(isStream)),
     }
   }
 
@@ -258,12 +292,16 @@ export class NodeServer implements Part {
 
   /** From now on every connection ends with its newest response, which says so. */
   #leave(): void {
-    if (this.#isLeaving) return
     this.#isLeaving = true
-    for (const connection of this.#connections) {
-      for (const response of connection.unfinished()) this.#countAnswer(response)
-      connection.closeAfterResponse()
-    }
+    for (const connection of this.#connections) this.#closeAfterResponse(connection)
+  }
+
+  #closeAfterResponse(connection: Connection): void {
+    connection.closeAfterResponse((response) => {
+      // An event stream says its own goodbye. Any other client takes the connection for kept.
+      if (this.#bodies.isStream(response)) connection.end()
+      else this.#after(this.#settings.lingerMs, () => this.#endIdle([connection]))
+    })
   }
 
   #countAnswer(response: ServerResponse): void {
@@ -277,8 +315,12 @@ export class NodeServer implements Part {
    * because on a busy machine there are few of them in any time. */
   async #acceptQueueIsEmpty(): Promise<void> {
     const start = performance.now()
+    const isPatient = (turns: number): boolean => {
+      const elapsed = performance.now() - start
+      return elapsed < 250 || (turns < 100 && elapsed < 1000)
+    }
     let quiet = 0
-    for (let turn = 0; quiet < 3 && (turn < 100 || performance.now() - start < 250); turn++) {
+    for (let turns = 0; quiet < 3 && isPatient(turns) && !this.#isCut; turns++) {
       const before = this.#connections.accepted
       await new Promise((resolve) => setImmediate(resolve))
       quiet = this.#connections.accepted === before ? quiet + 1 : 0
@@ -290,11 +332,44 @@ export class NodeServer implements Part {
     for (const { server } of this.#bound) NetServer.prototype.close.call(server)
   }
 
-  #endIdle(headTimeoutMs: number): void {
-    for (const connection of this.#connections) {
-      if (connection.isReceiving) this.#after(headTimeoutMs, () => endUnlessBusy(connection))
-      else if (connection.isIdle) connection.end()
+  /** Has node tell us of requests whose head is not complete: only its parser knows. It looks for heads that take
+   * too long, as often as it was told when it began to listen. */
+  #watchHeads(): void {
+    this.#isWatching = true
+    for (const { server } of this.#bound) {
+      server.headersTimeout = 1
+      ;(server as Server & { connectionsCheckingInterval: number }).connectionsCheckingInterval =
+        watchMs
+      server.emit('listening')
     }
+  }
+
+  /** Ends connections that are idle, and stay so while we look twice. What came while a timer was late is read
+   * before we look: an immediate comes after the poll. */
+  #endIdle(connections: readonly Connection[]): void {
+    const idle = connections.filter(({ isIdle, isOver }) => isIdle && !isOver)
+    const read = idle.map(({ socket }) => socket.bytesRead)
+    if (idle.length === 0) return
+    this.#after(2 * watchMs, () =>
+      setImmediate(() => {
+        const moved: Connection[] = []
+        for (const [at, connection] of idle.entries()) {
+          if (!connection.isIdle || connection.isOver) continue
+          if (connection.isReceiving) this.#waitForHead(connection)
+          else if (connection.socket.bytesRead === read[at]) connection.end()
+          else moved.push(connection)
+        }
+        this.#endIdle(moved)
+      }),
+    )
+  }
+
+  #waitForHead(connection: Connection): void {
+    this.#after(this.#settings.headTimeoutMs, () =>
+      setImmediate(() => {
+        if (connection.isIdle) connection.say(requestTimeout)
+      }),
+    )
   }
 
   #after(ms: number, callback: () => void): void {
@@ -311,15 +386,7 @@ export class NodeServer implements Part {
   }
 }
 
-/** Half a head has come, and the time for the other half is over. */
-function endUnlessBusy(connection: Connection): void {
-  setImmediate(() => {
-    if (connection.isReceiving) connection.timeOut()
-    else if (connection.isIdle) connection.end()
-  })
-}
+/** How often node looks for half heads while the server stops, in milliseconds. */
+const watchMs = 25
 
 const stoppedBefore = 'The server was stopped before it had started'
-
-const notImplemented =
-  'HTTP/1.1 501 Not Implemented\r\nConnection: close\r\nContent-Length: 0\r\n\r\n'

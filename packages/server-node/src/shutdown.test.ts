@@ -14,7 +14,7 @@ const never = new Promise<never>(() => {})
 
 // ------------------------------------------------------------------------------------- phases
 
-test('the phases follow each other: running, draining, stopping, closing, done', async () => {
+test('[stopping 3.1] the phases follow each other: running, draining, stopping, closing, done', async () => {
   const test = testShutdown('hello', { shutdown: { drainDelayMs: 100 } })
   const seen: string[] = [test.phase]
   const watch = (): void => void seen.push(test.phase)
@@ -30,7 +30,7 @@ test('the phases follow each other: running, draining, stopping, closing, done',
   assert.deepEqual({ outcome, code }, { outcome: 'clean', code: 0 })
 })
 
-test('without a drain delay and hooks for it, that phase is left out', async () => {
+test('[stopping 3.2] without a drain delay and hooks for it, that phase is left out', async () => {
   const test = testShutdown('hello')
   const stopped = test.shutDown()
   assert.equal(test.phase, 'stopping')
@@ -38,7 +38,7 @@ test('without a drain delay and hooks for it, that phase is left out', async () 
   assert.equal(test.phase, 'done')
 })
 
-test('a hook of draining is waited for though there is no drain delay, and everything is served meanwhile', async () => {
+test('[stopping 3.4] a hook of draining is waited for though there is no drain delay, and everything is served meanwhile', async () => {
   const test = testShutdown('hello')
   let deregistered = (): void => {}
   test.onShutdown('draining', () => new Promise<void>((resolve) => (deregistered = resolve)))
@@ -50,7 +50,7 @@ test('a hook of draining is waited for though there is no drain delay, and every
   assert.equal((await stopped).outcome, 'clean')
 })
 
-test('the drain delay is over when somebody stops the swansong himself, and no hook is left out', async () => {
+test('[stopping 3.5] the drain delay is over when somebody stops the swansong himself, and no hook is left out', async () => {
   const test = testShutdown('hello', { shutdown: { drainDelayMs: 1e9 } })
   const log: string[] = []
   test.onShutdown('draining', () => void log.push('draining'))
@@ -61,7 +61,30 @@ test('the drain delay is over when somebody stops the swansong himself, and no h
   assert.deepEqual(log, ['draining'])
 })
 
-test('a stop that the swansong begins has no drain delay, but its hooks', async () => {
+test('[stopping 3.5] a hook of draining that goes on then is waited for no longer than the deadline', async () => {
+  const test = testShutdown('hello', { shutdown: { drainDelayMs: 60_000, deadlineMs: 10_000 } })
+  test.onShutdown('draining', () => never, { timeoutMs: 120_000 })
+  void test.shutDown()
+  await test.advance(1_000)
+  void test.app.swansong.shutDown()
+  await test.advance(10_000)
+  assert.equal(test.phase, 'done')
+  assert.deepEqual((await test.stopped).ms, { draining: 1_000, stopping: 10_000, closing: 0 })
+})
+
+test('[stopping 3.4] the deadline counts from the end of a draining that a hook has prolonged', async () => {
+  const test = testShutdown(() => never, { shutdown: { drainDelayMs: 100, deadlineMs: 1_000 } })
+  const rejected = assert.rejects(test.app.get('/'))
+  test.onShutdown('draining', () => never, { timeoutMs: 700 })
+  void test.shutDown()
+  await test.advance(699)
+  assert.equal(test.phase, 'draining')
+  await test.advance(1_001)
+  await rejected
+  assert.deepEqual((await test.stopped).ms, { draining: 700, stopping: 1_000, closing: 0 })
+})
+
+test('[stopping 4.8] a stop that the swansong begins has no drain delay, but its hooks', async () => {
   const test = testShutdown('hello', { shutdown: { drainDelayMs: 1e9 } })
   const log: string[] = []
   test.onShutdown('stopping', () => void log.push('stopping'))
@@ -74,7 +97,7 @@ test('a stop that the swansong begins has no drain delay, but its hooks', async 
   assert.deepEqual({ code, outcome }, { code: 1, outcome: 'clean' })
 })
 
-test('a stop that is begun again, within guards, callbacks and hooks, is one stop', async () => {
+test('[stopping 3.9] a stop that is begun again, within guards, callbacks and hooks, is one stop', async () => {
   const test = testShutdown('hello')
   const calls: string[] = []
   const again = (where: string): void => {
@@ -95,7 +118,7 @@ test('a stop that is begun again, within guards, callbacks and hooks, is one sto
 
 // -------------------------------------------------------------------------------------- hooks
 
-test('hooks run one after the other, the last registered first', async () => {
+test('[stopping 4.1] hooks run one after the other, the last registered first', async () => {
   const log: string[] = []
   const app = ['database', 'cache', 'telemetry'].map((name) =>
     Init.new(({ swansong }) => {
@@ -128,7 +151,7 @@ test('hooks run one after the other, the last registered first', async () => {
   )
 })
 
-test('a hook that fails, or is not done in time, stops no other, and shows in the report', async () => {
+test('[stopping 4.2] a hook that fails, or is not done in time, stops no other, and shows in the report', async () => {
   const test = testShutdown('hello', { shutdown: { hookTimeoutMs: 300 } })
   const error = new Error('boom')
   test.onShutdown('closing', function last() {})
@@ -166,7 +189,7 @@ test('a hook that fails, or is not done in time, stops no other, and shows in th
   assert.deepEqual([outcome, code, ms.closing], ['hook-failed', 1, 500])
 })
 
-test('a hook that rejects after its time is not an unhandled rejection', async () => {
+test('[stopping 4.3] a hook that rejects after its time is not an unhandled rejection', async () => {
   const test = testShutdown('hello')
   let fail!: (error: Error) => void
   test.onShutdown('closing', () => new Promise((_, reject) => (fail = reject)), { timeoutMs: 1 })
@@ -177,7 +200,7 @@ test('a hook that rejects after its time is not an unhandled rejection', async (
   await turns() // node:test fails a file in which a rejection is unhandled
 })
 
-test('a hook is called with the reason, and not at all when its registration is disposed', async () => {
+test('[stopping 4.4] a hook is called with the reason, and not at all when its registration is disposed', async () => {
   const swansong = new Swansong()
   const reasons: StopReason[] = []
   onShutdown(swansong, 'stopping', (reason) => reasons.push(reason))
@@ -188,7 +211,7 @@ test('a hook is called with the reason, and not at all when its registration is 
   assert.deepEqual(reasons, [{ kind: 'signal', signal: 'SIGTERM' }])
 })
 
-test('a hook that comes when its phase is over is called at once, so that nothing is left open', async () => {
+test('[stopping 4.9] a hook that comes when its phase is over is called at once, so that nothing is left open', async () => {
   const test = testShutdown('hello')
   const log: string[] = []
   test.onShutdown('closing', () => {
@@ -204,7 +227,7 @@ test('a hook that comes when its phase is over is called at once, so that nothin
   assert.equal(log.at(-1), 'after all: call')
 })
 
-test('what is no hook is refused, with the value and what would be right', () => {
+test('[stopping 4.10] what is no hook is refused, with the value and what would be right', () => {
   const swansong = new Swansong()
   const register = onShutdown as (...args: unknown[]) => void
   const refused: [unknown[], RegExp][] = [
@@ -219,7 +242,7 @@ test('what is no hook is refused, with the value and what would be right', () =>
 
 // ----------------------------------------------------------------------------------- deadline
 
-test('at the deadline, which counts from the end of the drain delay, what is open is cut, named and reported', async () => {
+test('[stopping 3.6] at the deadline, which counts from the end of the drain delay, what is open is cut, named and reported', async () => {
   let signal!: AbortSignal
   const test = testShutdown(
     (conn) => {
@@ -245,7 +268,7 @@ test('at the deadline, which counts from the end of the drain delay, what is ope
   )
 })
 
-test('after the deadline the hooks of closing have their time, together, and each is called', async () => {
+test('[stopping 4.6] after the deadline the hooks of closing have their time, together, and each is called', async () => {
   const test = testShutdown(() => never, { shutdown: { deadlineMs: 10, hookTimeoutMs: 100 } })
   const log: string[] = []
   const rejected = assert.rejects(test.app.get('/'))
@@ -266,7 +289,7 @@ test('after the deadline the hooks of closing have their time, together, and eac
   assert.ok(hooks.every((hook) => 'error' in hook))
 })
 
-test('a hook of stopping is waited for no longer than the deadline', async () => {
+test('[stopping 4.7] a hook of stopping is waited for no longer than the deadline', async () => {
   const test = testShutdown('hello', { shutdown: { deadlineMs: 50 } })
   test.onShutdown('stopping', () => never)
   const stopped = test.shutDown()
@@ -275,7 +298,7 @@ test('a hook of stopping is waited for no longer than the deadline', async () =>
   assert.deepEqual([outcome, ms.stopping], ['hook-failed', 50])
 })
 
-test('closing waits for requests and guards', async () => {
+test('[stopping 4.5] closing waits for requests and guards', async () => {
   let answer = (): void => {}
   const test = testShutdown(async (conn) => {
     await new Promise<void>((resolve) => (answer = resolve))
@@ -298,7 +321,7 @@ test('closing waits for requests and guards', async () => {
   assert.equal(answered, 1)
 })
 
-test('event streams end when the stopping begins, not while the server drains', async () => {
+test('[stopping 2.3] event streams end when the stopping begins, not while the server drains', async () => {
   const broadcaster = new Broadcaster()
   const test = testShutdown((conn) => conn.withSseStream(broadcaster), {
     shutdown: { drainDelayMs: 100 },
@@ -316,7 +339,7 @@ test('event streams end when the stopping begins, not while the server drains', 
   assert.deepEqual({ streamsEnded, answered }, { streamsEnded: 1, answered: 1 })
 })
 
-test('with finish, a stream is waited for, and cut at the deadline', async () => {
+test('[stopping 2.5] with finish, a stream is waited for, and cut at the deadline', async () => {
   let finish = (): void => {}
   const test = testShutdown(
     (conn) =>
@@ -345,7 +368,7 @@ test('with finish, a stream is waited for, and cut at the deadline', async () =>
 
 // ---------------------------------------------------------------------------------- readiness
 
-test('readiness is 200 until the stop begins, then 503 with Connection: close; other requests pass', async () => {
+test('[stopping 7.5] readiness is 200 until the stop begins, then 503 with Connection: close; other requests pass', async () => {
   const test = testShutdown([readiness(), 'hello'], { shutdown: { drainDelayMs: 100 } })
   const before = await test.app.get('/ready')
   assert.deepEqual([before.status, before.body], [200, 'ready'])
@@ -364,7 +387,7 @@ test('readiness is 200 until the stop begins, then 503 with Connection: close; o
   assert.equal((await test.app.get('/ready')).status, 503)
 })
 
-test('readiness answers where it is told to, and refuses what is no path', async () => {
+test('[stopping 7.6] readiness answers where it is told to, and refuses what is no path', async () => {
   const test = testShutdown(readiness('/health/ready'))
   assert.equal((await test.app.get('/health/ready')).status, 200)
   assert.equal((await test.app.get('/ready')).status, 404)
@@ -374,7 +397,7 @@ test('readiness answers where it is told to, and refuses what is no path', async
 
 // ------------------------------------------------------------------------------------- report
 
-test('the report groups requests by method and path, oldest first, and shows no more than twenty', async () => {
+test('[stopping 6.4] the report groups requests by method and path, oldest first, and shows no more than twenty', async () => {
   const test = testShutdown(() => never)
   for (let at = 0; at < 25; at++) test.app.get(`/${at % 23}`).catch(() => {})
   test.app.post('/0').catch(() => {})
@@ -391,7 +414,7 @@ test('the report groups requests by method and path, oldest first, and shows no 
   assert.equal(lines.at(-1), '  and 4 more like these')
 })
 
-test('a report of nothing says so', () => {
+test('[stopping 6.7] a report of nothing says so', () => {
   const report = testShutdown('hello').report()
   assert.equal(report.toString(), 'running: nothing is open')
   assert.equal(report.isEmpty, true)

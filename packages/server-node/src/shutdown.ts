@@ -5,6 +5,7 @@
  * → `done`. */
 
 import type { StopReason, Swansong } from '@wakerobin/core'
+import { callSafely } from '@wakerobin/core/adapter'
 
 import type { Clock } from './clock.ts'
 import { realClock } from './clock.ts'
@@ -18,6 +19,8 @@ import type { Phase } from './phase.ts'
 export interface Part {
   /** Whether it has begun to serve. */
   readonly isServing: boolean
+  /** The stop begins: what is answered from now on counts. */
+  begin(): void
   /** Goes on serving, and tells clients to connect elsewhere. */
   drain(): void
   /** Takes no new connections; resolves when that is so. */
@@ -36,9 +39,9 @@ export interface Part {
 export interface Tally {
   /** Requests that were answered after the stop had begun. */
   readonly answered: number
-  /** Requests that came when their connection had been ended, and were not handled. */
+  /** Requests that came when their connection had said `Connection: close` or had been ended: not handled. */
   readonly refused: number
-  /** Event streams that the stop has ended whole. */
+  /** Event streams that have ended whole since the stop began. */
   readonly streamsEnded: number
   /** Event streams whose client was too slow to take the last events, and that were cut before the deadline. */
   readonly streamsCut: number
@@ -88,6 +91,8 @@ export class Shutdown {
   #times: ShutdownTimes | undefined
   #phase: Phase = 'running'
   #reason: StopReason | undefined
+  /** Whether an error has begun the stop, or come during it. */
+  #hasFailed = false
   #resolveDone!: (report: ShutdownReport) => void
 
   private constructor(swansong: Swansong, clock: Clock) {
@@ -148,10 +153,12 @@ export class Shutdown {
 
   /** Begins the stop. A second call changes nothing. */
   begin(reason: StopReason): Promise<ShutdownReport> {
+    if (reason.kind === 'error' || reason.kind === 'init') this.#hasFailed = true
     if (this.#phase !== 'running') return this.done
     this.#reason = reason
     const times = this.#times ?? defaultTimes
     this.#phase = this.#drains(reason, times) ? 'draining' : 'stopping'
+    for (const part of this.#parts) part.begin()
     void this.#run(reason, times).then(this.#resolveDone)
     return this.done
   }
@@ -166,7 +173,7 @@ export class Shutdown {
     this.#phase = 'stopping'
     const stoppingAt = clock.now()
     const deadlineAt = stoppingAt + times.deadlineMs
-    const hooksDone = this.#runLeft(drained?.hooks, { ...run, until: deadlineAt })
+    const hooksDone = this.#runLeft(drained?.hooks, times, { ...run, until: deadlineAt })
     const isLate = await this.#isLate(this.#stop(reason), times.deadlineMs)
     const cut = isLate ? await this.#cut() : undefined
     await hooksDone
@@ -185,7 +192,7 @@ export class Shutdown {
     const tally = tallyOf(this.#parts)
     const hooks = this.#hooks.reports
     const outcome = outcomeOf(cut, tally, hooks)
-    const code = outcome === 'clean' && reason.kind !== 'error' ? 0 : 1
+    const code = outcome === 'clean' && !this.#hasFailed ? 0 : 1
     return { reason, outcome, code, ms, ...tally, cut, hooks }
   }
 
@@ -199,7 +206,7 @@ export class Shutdown {
   /** Waits for the drain delay and the hooks, unless somebody stops the swansong meanwhile.
    * @returns The hooks, in an object because a promise of a promise would wait for it. */
   async #drain(
-    { drainDelayMs, deadlineMs }: ShutdownTimes,
+    { drainDelayMs }: ShutdownTimes,
     run: Omit<HookRun, 'until'>,
   ): Promise<{ readonly hooks: Promise<void> }> {
     let cancel = (): void => {}
@@ -208,16 +215,19 @@ export class Shutdown {
       cancel = this.#clock.after(drainDelayMs, resolve)
       for (const part of this.#parts) part.drain()
     })
-    const until = this.#clock.now() + drainDelayMs + deadlineMs
-    const hooks = this.#hooks.run('draining', { ...run, until })
+    const hooks = this.#hooks.run('draining', { ...run, until: Infinity })
     await Promise.race([Promise.all([delay, hooks]), this.swansong.stopping])
     cancel()
     return { hooks }
   }
 
   /** The hooks of `stopping`, after those of `draining` where that phase was left out. */
-  async #runLeft(draining: Promise<void> | undefined, run: HookRun): Promise<void> {
-    await draining
+  async #runLeft(
+    draining: Promise<void> | undefined,
+    { deadlineMs }: ShutdownTimes,
+    run: HookRun,
+  ): Promise<void> {
+    if (draining !== undefined) await this.#isLate(draining, deadlineMs)
     await this.#hooks.run('draining', run)
     await this.#hooks.run('stopping', run)
   }
@@ -243,7 +253,7 @@ export class Shutdown {
 
   async #cut(): Promise<OpenReport> {
     const open = this.report()
-    for (const callback of this.#onDeadline) callback(open)
+    for (const callback of this.#onDeadline) callSafely(() => callback(open))
     await Promise.all([...this.#parts].map((part) => part.cut()))
     return open
   }
@@ -269,7 +279,8 @@ export class Shutdown {
  *   info.withSharedState(db)
  * })
  * ```
- * @param swansong The server's: `info.swansong`, `conn.swansong`, `handle.swansong`.
+ * @param swansong The server's: `info.swansong`, `conn.swansong`, `handle.swansong`. A child of it has a stop of
+ * its own, for which the server does not wait.
  * @returns A registration: dispose it when the call is no longer wanted.
  * @throws {TypeError} When `phase` or `hook` is none. @throws {RangeError} When `timeoutMs` is no number from 0. */
 export function onShutdown(

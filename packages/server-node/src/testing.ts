@@ -98,6 +98,9 @@ export class TestShutdown {
 class CuttableApp extends TestApp implements Part {
   readonly isServing = true
   readonly #cut = new AbortController()
+  /** How many requests wait for their response. */
+  #open = 0
+  #onIdle: (() => void) | undefined
   #isStopping = false
   #answered = 0
   #streamsEnded = 0
@@ -114,7 +117,10 @@ class CuttableApp extends TestApp implements Part {
   ): Promise<TestResponse> {
     const cut = this.#cut.signal
     const signal = request.signal === undefined ? cut : AbortSignal.any([request.signal, cut])
-    const response = await super.request(method, target, { ...request, signal })
+    this.#open++
+    const response = await super.request(method, target, { ...request, signal }).finally(() => {
+      if (--this.#open === 0) this.#onIdle?.()
+    })
     if (this.#isStopping && !response.isCut) {
       this.#answered++
       if (response.headers.get('content-type') === 'text/event-stream') this.#streamsEnded++
@@ -122,16 +128,17 @@ class CuttableApp extends TestApp implements Part {
     return response
   }
 
-  drain(): void {
+  begin(): void {
     this.#isStopping = true
   }
 
-  async close(): Promise<void> {
-    this.#isStopping = true
-  }
+  drain(): void {}
 
+  async close(): Promise<void> {}
+
+  /** Whose client has left is not waited for, as by a server. */
   async stop(): Promise<void> {
-    await this.idle()
+    if (this.#open > 0) await new Promise<void>((resolve) => (this.#onIdle = resolve))
   }
 
   async cut(): Promise<void> {
@@ -156,6 +163,7 @@ interface Timer {
 class TestClock implements Clock {
   #now = 0
   readonly #timers = new Set<Timer>()
+  #advanced: Promise<void> = Promise.resolve()
 
   now(): number {
     return this.#now
@@ -167,7 +175,14 @@ class TestClock implements Clock {
     return () => this.#timers.delete(timer)
   }
 
-  async advance(ms: number): Promise<void> {
+  /** One after the other, where several are asked for. */
+  advance(ms: number): Promise<void> {
+    if (!(ms >= 0)) throw new RangeError(`Cannot advance by ${ms}: it must be a number from 0`)
+    this.#advanced = this.#advanced.then(() => this.#advance(ms))
+    return this.#advanced
+  }
+
+  async #advance(ms: number): Promise<void> {
     const to = this.#now + ms
     await settled()
     for (let timer = this.#next(to); timer !== undefined; timer = this.#next(to)) {
