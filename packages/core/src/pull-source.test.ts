@@ -377,103 +377,6 @@ test('an endless body that is stopped before it starts ends when it starts, unop
   assert.deepEqual(sink.log, ['end'])
 })
 
-test('the last words of an endless body follow a whole item at the stop, once, and then it ends', () => {
-  const lastWords = mock.fn(() => encodeText('goodbye'))
-  const sink = new TestSink({ hasRoom: false })
-  const body = new PullSource(['a', 'b'], encodeText, { isEndless: true, lastWords })
-  body.start(sink)
-  assert.equal(lastWords.mock.callCount(), 0)
-  body.stop()
-  body.stop()
-  body.drained()
-  body.closed()
-  assert.deepEqual(sink.log, ['a', 'goodbye', 'end'])
-  assert.equal(lastWords.mock.callCount(), 1)
-})
-
-test('the source of an endless body is let go before its last words are made', () => {
-  const order: string[] = []
-  const body = new PullSource<string>(
-    stuck(() => order.push('return')),
-    encodeText,
-    {
-      isEndless: true,
-      lastWords: () => (order.push('last words'), new Chunk(encodeText('goodbye'))),
-    },
-  )
-  body.start(new TestSink())
-  body.stop()
-  assert.deepEqual(order, ['return', 'last words'])
-})
-
-test('a body has no last words where it ends by itself, fails, is closed, is finite or never began', async () => {
-  const lastWords = (): never => assert.fail('it has nothing to say')
-  const error = new Error('boom')
-  const cases: [Pullable<string>, (body: PullSource<string>) => void, unknown[]][] = [
-    [['a'], (body) => body.stop(), ['a', 'end']],
-    [asyncItems('a'), () => {}, ['a', 'end']],
-    [
-      (function* () {
-        throw error
-      })(),
-      (body) => body.stop(),
-      [error],
-    ],
-    [stuck(() => {}), (body) => body.closed(), []],
-  ]
-  for (const [source, then, log] of cases) {
-    const sink = new TestSink()
-    const body = new PullSource(source, encodeText, { isEndless: true, lastWords })
-    body.start(sink)
-    then(body)
-    await settled()
-    assert.deepEqual(sink.log, log)
-  }
-
-  const finite = new TestSink()
-  const download = new PullSource(asyncItems('a'), encodeText, { lastWords })
-  download.start(finite)
-  download.stop()
-  await finite.over
-  assert.deepEqual(finite.log, ['a', 'end'])
-
-  const unbegun = new TestSink()
-  const late = new PullSource(['a'], encodeText, { isEndless: true, lastWords })
-  late.stop()
-  late.start(unbegun)
-  assert.deepEqual(unbegun.log, ['end'])
-})
-
-test('an endless body that ignores the stop goes on to its own end, also when it comes before the start', async () => {
-  for (const isBefore of [true, false]) {
-    const sink = new TestSink()
-    const body = new PullSource(asyncItems('a', 'b'), encodeText, {
-      isEndless: true,
-      ignoresStop: true,
-      lastWords: () => assert.fail('it is not stopped'),
-    })
-    assert.equal(body.isEndless, true)
-    if (isBefore) body.stop()
-    body.start(sink)
-    body.stop()
-    await sink.over
-    assert.deepEqual(sink.log, ['a', 'b', 'end'])
-  }
-})
-
-test('an endless body that ignores the stop is let go when its reader is', () => {
-  const close = mock.fn()
-  const body = new PullSource<string>(stuck(close), encodeText, {
-    isEndless: true,
-    ignoresStop: true,
-  })
-  body.start(new TestSink())
-  body.stop()
-  assert.equal(close.mock.callCount(), 0)
-  body.closed()
-  assert.equal(close.mock.callCount(), 1)
-})
-
 test('stop() from within write() ends an endless body after that item', () => {
   const sink = new TestSink({ onWrite: () => body.stop() })
   const body = new PullSource(['a', 'b'], encodeText, { isEndless: true })
@@ -632,7 +535,7 @@ function settled(): Promise<void> {
   return new Promise((resolve) => setImmediate(() => setImmediate(resolve)))
 }
 
-test('a generator that is stopped from within next() writes no more than its last words, and is closed', () => {
+test('a generator that is stopped from within next() writes no more, and is closed', () => {
   let closed = 0
   const sink = new TestSink()
   let stop = (): void => {}
@@ -647,10 +550,10 @@ test('a generator that is stopped from within next() writes no more than its las
       }
     })(),
     encodeText,
-    { isEndless: true, lastWords: () => encodeText('goodbye') },
+    { isEndless: true },
   )
   stop = () => body.stop()
   body.start(sink)
-  assert.deepEqual(sink.log, ['a', 'goodbye', 'end'])
+  assert.deepEqual(sink.log, ['a', 'end'])
   assert.equal(closed, 1)
 })

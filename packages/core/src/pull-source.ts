@@ -22,11 +22,6 @@ export interface PullSourceOptions {
   /** Whether the body goes on until somebody stops it: it ends when the server stops. Default false: it
    * goes on to its own end. */
   isEndless?: boolean
-  /** Makes the bytes that an endless body sends last when the server stops it, after a whole item.
-   * Called then, once, and not for any other end; it may not throw. Default: none are sent. */
-  lastWords?: () => Chunk | Uint8Array
-  /** Whether an endless body, too, goes on to its own end when the server stops. Default false. */
-  ignoresStop?: boolean
 }
 
 type Step<T> = IteratorResult<T, unknown>
@@ -37,8 +32,6 @@ export class PullSource<T> implements BodySource {
   readonly #source: Pullable<T>
   readonly #encode: (item: T) => Chunk | Uint8Array
   readonly #prelude: Chunk | undefined
-  readonly #lastWords: (() => Chunk | Uint8Array) | undefined
-  readonly #endsAtStop: boolean
   #sink: BodySink | undefined
   #iterator: AnyIterator<T> | undefined
   #controller: AbortController | undefined
@@ -53,9 +46,7 @@ export class PullSource<T> implements BodySource {
     this.#source = source
     this.#encode = encode
     this.#prelude = options.prelude
-    this.#lastWords = options.lastWords
     this.isEndless = options.isEndless ?? false
-    this.#endsAtStop = this.isEndless && options.ignoresStop !== true
   }
 
   start(sink: BodySink): void {
@@ -75,11 +66,8 @@ export class PullSource<T> implements BodySource {
   }
 
   stop(): void {
-    if (!this.#endsAtStop || this.#isEnded) return
-    this.#release()
-    if (this.#sink === undefined) return // start() will end it
-    if (this.#lastWords !== undefined) this.#sink.write(this.#lastWords())
-    this.#sink.end()
+    if (!this.isEndless || this.#isEnded) return
+    this.#finish()
   }
 
   closed(): void {
@@ -133,7 +121,7 @@ export class PullSource<T> implements BodySource {
 
   #finish(): void {
     this.#release()
-    this.#sink!.end()
+    this.#sink?.end() // where it was not started, start() will end it
   }
 
   #fail(error: unknown): void {

@@ -205,6 +205,9 @@ export class ResponseSink implements BodySink {
         return
       }
       this.#socket.once('end', this.#onGone)
+      // The end is behind what is left of the request, which nobody reads any more.
+      const { req } = this.response
+      if (!req.complete && req.readableFlowing === null) req.resume()
     }
     this.#call(() => this.#source.start(this))
     if (this.#isOver || !this.#sendHead()) return

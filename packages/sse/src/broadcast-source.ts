@@ -4,11 +4,10 @@
  * One that the history has left behind is cut. */
 
 import type { BodySink, BodySource } from '@wakerobin/core'
+import type { Chunk } from '@wakerobin/core/adapter'
 
 import type { Broadcaster, Reader } from './broadcaster.ts'
-import { lastRetry } from './last-retry.ts'
-import { opening } from './opening.ts'
-import type { SseOptions } from './options.ts'
+import type { EventCount } from './event-stream.ts'
 import type { Subscription } from './subscription.ts'
 
 /** How long a stop waits for a client to take what was published before it, in milliseconds. */
@@ -17,26 +16,27 @@ const lastWordsMs = 1000
 export class BroadcastSource implements BodySource, Reader {
   readonly isEndless = true
   readonly #broadcaster: Broadcaster
-  readonly #options: Required<SseOptions>
+  readonly #opening: Chunk
+  readonly #count: EventCount
   #position: number
   #sink: BodySink | undefined
   #hasRoom = false
   /** Whether the stream ends as soon as everything published so far is written. */
   #isEnding = false
-  /** What follows that; only a stop has something to say. */
-  #lastWords: Uint8Array | undefined
   #deadline: ReturnType<typeof setTimeout> | undefined
 
-  constructor(subscription: Subscription, options: Required<SseOptions>) {
+  /** @param opening What is sent first. @param count Is told how many events were sent, and how many were not. */
+  constructor(subscription: Subscription, opening: Chunk, count: EventCount) {
     this.#broadcaster = subscription.broadcaster
-    this.#options = options
+    this.#opening = opening
+    this.#count = count
     this.#position = subscription.from
   }
 
   start(sink: BodySink): void {
     this.#sink = sink
     this.#broadcaster.addReader(this)
-    this.#hasRoom = sink.write(opening)
+    this.#hasRoom = sink.write(this.#opening)
     if (this.#broadcaster.isClosed) this.close()
     this.wake()
   }
@@ -56,15 +56,14 @@ export class BroadcastSource implements BodySource, Reader {
         this.#leave()?.cut()
         return
       }
+      this.#count.sent += run.to - this.#position
       this.#position = run.to
       this.#hasRoom = this.#sink.write(run.chunk)
     }
-    if (this.#isEnding && this.#position === this.#broadcaster.end) this.#end()
+    if (this.#isEnding && this.#position === this.#broadcaster.end) this.#leave()?.end()
   }
 
   stop(): void {
-    if (this.#options.finish || this.#isEnding) return
-    this.#lastWords = lastRetry(this.#options.stopRetryMs)
     this.close()
   }
 
@@ -80,16 +79,11 @@ export class BroadcastSource implements BodySource, Reader {
     this.#leave()
   }
 
-  #end(): void {
-    const sink = this.#leave()
-    if (this.#lastWords !== undefined) sink?.write(this.#lastWords)
-    sink?.end()
-  }
-
   /** Lets go of the broadcaster. Returns the sink, once, for a last call. */
   #leave(): BodySink | undefined {
     const sink = this.#sink
     this.#sink = undefined
+    if (sink !== undefined) this.#count.dropped += this.#broadcaster.end - this.#position
     this.#broadcaster.removeReader(this)
     clearTimeout(this.#deadline)
     return sink

@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict'
 import { test, type TestContext } from 'node:test'
 
-import { Chunk, type BodySink } from '@wakerobin/core/adapter'
+import type { Conn } from '@wakerobin/core'
+import { Chunk, type BodySink, type BodySource } from '@wakerobin/core/adapter'
 
 import { BroadcastSource } from './broadcast-source.ts'
+import { EventStream, type EventCount } from './event-stream.ts'
+import { openingOf } from './opening.ts'
 import { Broadcaster, SseEvent, SubscriberTooSlowError } from './index.ts'
 import type { SseOptions, Subscription } from './index.ts'
 import { checkOptions } from './options.ts'
@@ -625,7 +628,7 @@ test('a stop says no retry to a client that a closed broadcaster waits for', (t)
 test('a stop before the start lets the stream begin and end', (t) => {
   t.mock.method(Math, 'random', () => 0)
   const broadcaster = new Broadcaster()
-  const source = new BroadcastSource(broadcaster.subscribe(), checkOptions())
+  const source = sourceOf(broadcaster.subscribe())
   broadcaster.publish('meanwhile')
   source.stop()
   const client = new FakeClient(source)
@@ -637,7 +640,7 @@ test('a stop before the start lets the stream begin and end', (t) => {
 
 test('a source that is let go without being started leaves nothing', () => {
   const broadcaster = new Broadcaster()
-  new BroadcastSource(broadcaster.subscribe(), checkOptions()).closed()
+  sourceOf(broadcaster.subscribe()).closed()
   assert.equal(broadcaster.subscriberCount, 0)
 })
 
@@ -672,14 +675,14 @@ test('a stop of one client leaves the others running', async (t) => {
 
 /** A client as its server sees it. */
 class FakeClient implements BodySink {
-  readonly source: BroadcastSource
+  readonly source: BodySource
   readonly writes: (Chunk | Uint8Array)[] = []
   hasRoom = true
   ends = 0
   cuts = 0
   onWrite: (() => void) | undefined
 
-  constructor(source: BroadcastSource) {
+  constructor(source: BodySource) {
     this.source = source
   }
 
@@ -717,10 +720,16 @@ function connect(
   { hasRoom = true, ...options }: { hasRoom?: boolean } & SseOptions = {},
 ): FakeClient {
   const subscription = to instanceof Broadcaster ? to.subscribe() : to
-  const client = new FakeClient(new BroadcastSource(subscription, checkOptions(options)))
+  const client = new FakeClient(sourceOf(subscription, options))
   client.hasRoom = hasRoom
   client.source.start(client)
   return client
+}
+
+function sourceOf(subscription: Subscription, options?: SseOptions): BodySource {
+  const open = (count: EventCount): BodySource =>
+    new BroadcastSource(subscription, openingOf(undefined), count)
+  return new EventStream({} as Conn, checkOptions(options), open)
 }
 
 function bytesOf(chunk: Chunk | Uint8Array): Uint8Array {

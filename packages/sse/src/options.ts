@@ -1,52 +1,166 @@
 /** The options of an event stream, and their check. */
 
+import type { Conn } from '@wakerobin/core'
 import { describe } from '@wakerobin/core/adapter'
 
-/** How an event stream behaves beyond its events. */
+import type { Eventable } from './event.ts'
+
+/** Why a stream has ended.
+ *
+ * `client`: it left. `done`: the source ended, or there was nothing to begin. `shutdown`: the server stopped.
+ * `slow`: the client did not read. `max-age`: the stream was as old as it may get. `revoked`: `until` had come.
+ * `error`: the source failed. */
+export type EndReason = 'client' | 'done' | 'shutdown' | 'slow' | 'max-age' | 'revoked' | 'error'
+
+/** How a stream went. */
+export interface StreamEnd {
+  readonly reason: EndReason
+  /** What the source failed with, where the reason is `error`. */
+  readonly error?: unknown
+  /** How many events were written. */
+  readonly sent: number
+  /** How many events of a broadcaster the client was too slow for, and did not get. */
+  readonly dropped: number
+  /** How long the stream was open, in milliseconds. */
+  readonly ms: number
+}
+
+/** How an event stream behaves beyond its events. Times are exact to a tenth, and to a second where they are
+ * longer than ten: one timer serves all streams. */
 export interface SseOptions {
+  /** How long nothing may be sent before a comment is, in milliseconds since the last event: proxies close
+   * what is silent, and a client that is gone is noticed by it. A busy stream sends none. Default 15 000;
+   * 0 for none. */
+  heartbeatMs?: number
+  /** How long the client waits before it reconnects, in milliseconds: said when the stream opens. Default: the
+   * client's own time, a few seconds. */
+  retryMs?: number
   /** The range, in milliseconds, of the `retry` that a stream says last when the server stops: an
    * integer that is drawn for each stream, every one as likely. Default `[1000, 5000]`.
    *
    * Clients whose streams end together would come back together, as a herd, to a server that is just
    * starting: the draw spreads them over the range. They keep the time for later reconnects, until
-   * they are told another. Two equal numbers are one time for all. */
+   * they are told another, as by `retryMs`. Two equal numbers are one time for all. */
   stopRetryMs?: readonly [min: number, max: number]
   /** Whether the stream goes on when the server stops, to its own end or until the server's deadline
    * cuts it: for answers that cannot be resumed. A `Broadcaster` then has to be closed by the app.
    *
    * Default false: the stop ends the stream. With true it says no last `retry`. */
   finish?: boolean
+  /** How old the stream may get, in milliseconds; a range is drawn from, so that not all end together. It then ends
+   * whole, with a `retry` of less than a second, and the client comes back: to another server, perhaps, or
+   * with a new token. Default `Infinity`. */
+  maxAgeMs?: number | readonly [min: number, max: number]
+  /** When the stream ends because the client may not have it any longer: the expiry of its token, say. What
+   * the client gets when it comes back is for the handlers before this one to say. Default: never. */
+  until?: Date | ((conn: Conn) => Date | undefined)
+  /** How long the client may leave what was written to it unread, in milliseconds, before it is cut. Default
+   * 60 000; `Infinity` for ever. */
+  writeTimeoutMs?: number
+  /** Told once how the stream went, when all is over, also of one that was never begun. */
+  onEnd?: (conn: Conn, end: StreamEnd) => void
+  /** Turns an error of the source into a last event, after which the stream ends whole; undefined for a cut, which
+   * is what happens without this option, and is reported to the server's `onError`. Choose what the client
+   * learns: never the message of an error that you do not know. */
+  mapError?: (error: unknown) => Eventable | undefined
+}
+
+/** Options that were checked, with the defaults filled in. */
+export interface StreamOptions {
+  /** `Infinity` for none. */
+  readonly heartbeatMs: number
+  readonly retryMs: number | undefined
+  readonly stopRetryMs: readonly [min: number, max: number]
+  readonly finish: boolean
+  readonly maxAgeMs: readonly [min: number, max: number]
+  readonly until: SseOptions['until']
+  readonly writeTimeoutMs: number
+  readonly onEnd: SseOptions['onEnd']
+  readonly mapError: SseOptions['mapError']
 }
 
 /** Reads every option once, and throws where one cannot be used.
  * @returns What was read, with the defaults filled in.
  * @throws {TypeError} When an option is of the wrong type, or `options` is no object.
- * @throws {RangeError} When `stopRetryMs` is not made of two integers from 0, the lesser first. */
-export function checkOptions(options: SseOptions = {}): Required<SseOptions> {
+ * @throws {RangeError} When a number is out of its bounds. */
+export function checkOptions(options: SseOptions | undefined): StreamOptions {
+  if (options === undefined) return defaults
   if (typeof options !== 'object' || options === null || Array.isArray(options)) {
     throw new TypeError(
-      `Cannot stream with ${describe(options)} as options: expected an object with stopRetryMs or finish`,
+      `Cannot stream with ${describe(options)} as options: expected an object such as { heartbeatMs: 15_000 }`,
     )
   }
-  const { stopRetryMs = [1000, 5000], finish = false } = options
-  if (typeof finish !== 'boolean') {
-    throw new TypeError(`Cannot stream with finish ${describe(finish)}: it must be true or false`)
+  const { heartbeatMs = 15_000, retryMs, stopRetryMs = [1000, 5000], finish = false } = options
+  const { maxAgeMs = Infinity, until, writeTimeoutMs = 60_000, onEnd, mapError } = options
+  if (typeof finish !== 'boolean') refuse('finish', finish, 'true or false')
+  if (onEnd !== undefined && typeof onEnd !== 'function') refuse('onEnd', onEnd, 'a function')
+  if (mapError !== undefined && typeof mapError !== 'function')
+    refuse('mapError', mapError, 'a function')
+  if (until !== undefined && typeof until !== 'function') checkDate(until)
+  return {
+    heartbeatMs: checkTime('heartbeatMs', heartbeatMs, 0) || Infinity,
+    retryMs: retryMs === undefined ? undefined : checkWhole('retryMs', retryMs),
+    stopRetryMs: checkRange('stopRetryMs', stopRetryMs, isWhole),
+    finish,
+    maxAgeMs: checkRange('maxAgeMs', Array.isArray(maxAgeMs) ? maxAgeMs : [maxAgeMs, maxAgeMs]),
+    until,
+    writeTimeoutMs: checkTime('writeTimeoutMs', writeTimeoutMs, 1),
+    onEnd,
+    mapError,
   }
-  return { stopRetryMs: checkStopRetry(stopRetryMs), finish }
+}
+
+/** Returns a point in time.
+ * @throws {TypeError} When it is none. */
+export function checkDate(until: unknown): Date {
+  if (until instanceof Date && !Number.isNaN(until.getTime())) return until
+  return refuse('until', until, 'a Date')
+}
+
+function checkTime(option: string, value: unknown, least: number): number {
+  if (typeof value === 'number' && value >= least) return value
+  const right = `a number of milliseconds from ${least}`
+  return refuse(option, value, right, typeof value === 'number')
+}
+
+function checkWhole(option: string, value: unknown): number {
+  if (isWhole(value)) return value
+  const right = 'a whole number of milliseconds from 0'
+  return refuse(option, value, right, typeof value === 'number')
 }
 
 /** Returns a copy of a range, which nobody else can change. */
-function checkStopRetry(range: unknown): readonly [min: number, max: number] {
-  const isPair = Array.isArray(range) && range.length === 2
-  const [min, max]: unknown[] = isPair ? range : []
-  if (isWhole(min) && isWhole(max) && min <= max) return [min, max]
-  const ErrorClass = typeof min === 'number' && typeof max === 'number' ? RangeError : TypeError
-  throw new ErrorClass(
-    `Cannot stream with stopRetryMs ${isPair ? `[${describe(min)}, ${describe(max)}]` : describe(range)}: it must be [min, max], two whole numbers of milliseconds from 0, the lesser first`,
-  )
+function checkRange(
+  option: string,
+  range: unknown,
+  isBound: (value: unknown) => value is number = isTime,
+): readonly [min: number, max: number] {
+  const [min, max]: unknown[] = Array.isArray(range) && range.length === 2 ? range : []
+  if (isBound(min) && isBound(max) && min <= max && (max < Infinity || min === max))
+    return [min, max]
+  const bounds =
+    isBound === isWhole ? 'two whole numbers of milliseconds from 0' : 'milliseconds from 1'
+  const right = `[min, max], ${bounds}, the lesser first`
+  return refuse(option, range, right, typeof min === 'number' && typeof max === 'number')
 }
 
 /** The same rule as for the `retry` of an event. */
 function isWhole(value: unknown): value is number {
   return Number.isSafeInteger(value) && (value as number) >= 0
 }
+
+function isTime(value: unknown): value is number {
+  return typeof value === 'number' && value >= 1
+}
+
+/** @throws {RangeError} Where the value is of the right kind. @throws {TypeError} Where it is not. */
+function refuse(option: string, value: unknown, right: string, isRightKind = false): never {
+  const shown =
+    Array.isArray(value) && value.length === 2
+      ? `[${value.map(describe).join(', ')}]`
+      : describe(value)
+  const ErrorClass = isRightKind ? RangeError : TypeError
+  throw new ErrorClass(`Cannot stream with ${option} ${shown}: it must be ${right}`)
+}
+
+const defaults: StreamOptions = checkOptions({})

@@ -6,6 +6,7 @@ import {
   encodeText,
   PullSource,
   type BodySource,
+  type Chunk,
   type Pullable,
 } from '@wakerobin/core/adapter'
 
@@ -13,9 +14,9 @@ import { BroadcastSource } from './broadcast-source.ts'
 import { Broadcaster } from './broadcaster.ts'
 import { encodeEvent } from './encode.ts'
 import type { Eventable } from './event.ts'
-import { lastRetry } from './last-retry.ts'
-import { opening } from './opening.ts'
-import { checkOptions, type SseOptions } from './options.ts'
+import { EventStream, type EventCount } from './event-stream.ts'
+import { openingOf } from './opening.ts'
+import { checkOptions, type SseOptions, type StreamOptions } from './options.ts'
 import { Subscription } from './subscription.ts'
 
 /** What an event stream can be made from: an iterable, an async iterable, a `ReadableStream` or a
@@ -47,7 +48,19 @@ declare module '@wakerobin/core' {
  * @throws {TypeError} When `events` is no stream: a string is none, and neither is undefined.
  * @throws {TypeError | RangeError} When an option cannot be used: see `SseOptions`. */
 export function withSseStream(conn: Conn, events: SseSource, options?: SseOptions): Halted {
-  const body = sourceOf(events, checkOptions(options))
+  return openStream(conn, events, checkOptions(options))
+}
+
+/** Answers with an event stream whose options were checked.
+ * @param onOver Called when the stream is over, for whatever reason. */
+export function openStream(
+  conn: Conn,
+  events: SseSource,
+  options: StreamOptions,
+  onOver?: () => void,
+): Halted {
+  const open = opener(events, openingOf(options.retryMs))
+  const body = new EventStream(conn, options, open, onOver)
   conn.responseHeaders
     .set('Content-Type', 'text/event-stream')
     .set('Cache-Control', 'no-cache, no-transform')
@@ -63,20 +76,24 @@ Conn.prototype.withSseStream = function (
   return withSseStream(this, events, options)
 }
 
-function sourceOf(events: SseSource, options: Required<SseOptions>): BodySource {
-  if (events instanceof Broadcaster) return new BroadcastSource(events.subscribe(), options)
-  if (events instanceof Subscription) return new BroadcastSource(events, options)
+function opener(events: SseSource, opening: Chunk): (count: EventCount) => BodySource {
+  if (events instanceof Broadcaster || events instanceof Subscription) {
+    const subscription = events instanceof Broadcaster ? events.subscribe() : events
+    return (count) => new BroadcastSource(subscription, opening, count)
+  }
   if (!isPullable(events)) {
     throw new TypeError(
       `Cannot stream ${describe(events)}: expected an iterable, an async iterable, a ReadableStream, a Broadcaster, or a function that returns one`,
     )
   }
-  return new PullSource(events, encodeChunk, {
-    prelude: opening,
-    isEndless: true,
-    lastWords: () => lastRetry(options.stopRetryMs),
-    ignoresStop: options.finish,
-  })
+  return (count) => {
+    const encode = (event: Eventable): Uint8Array => {
+      const bytes = encodeText(encodeEvent(event))
+      count.sent++
+      return bytes
+    }
+    return new PullSource(events, encode, { prelude: opening, isEndless: true })
+  }
 }
 
 /** A string is an iterable of its characters and bytes are one of numbers: never what was meant. */
@@ -86,8 +103,4 @@ function isPullable(events: unknown): boolean {
   return (
     Symbol.asyncIterator in events || Symbol.iterator in events || events instanceof ReadableStream
   )
-}
-
-function encodeChunk(event: Eventable): Uint8Array {
-  return encodeText(encodeEvent(event))
 }

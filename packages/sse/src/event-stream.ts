@@ -1,0 +1,220 @@
+/** One event stream: between the source of its events and the client, with the one truth about its end.
+ *
+ * To the server it is the body, to the source of the events it is the sink: heartbeats, its age and its stalls are
+ * dealt with here, and neither side knows. */
+
+import type { BodySink, BodySource, Conn } from '@wakerobin/core'
+import { Chunk, encodeText } from '@wakerobin/core/adapter'
+
+import { emptyComment, encodeEvent } from './encode.ts'
+import { checkDate } from './options.ts'
+import type { EndReason, StreamEnd, StreamOptions } from './options.ts'
+import { tickFor, ticker } from './ticker.ts'
+import type { Ticking } from './ticker.ts'
+
+/** How many events went out, or did not. Its source counts. */
+export interface EventCount {
+  sent: number
+  dropped: number
+}
+
+export class EventStream implements BodySource, BodySink, EventCount, Ticking {
+  readonly isEndless = true
+  readonly tickMs: number
+  sent = 0
+  dropped = 0
+  readonly #options: StreamOptions
+  readonly #events: BodySource
+  readonly #onOver: (() => void) | undefined
+  /** When it has to end, on the ticker's clock. */
+  #lastTick = Infinity
+  /** When it has to end, on the clock of the world. */
+  readonly #until: number
+  #sink: BodySink | undefined
+  #startedAt = 0
+  #reason: EndReason | undefined
+  #error: unknown
+  #isOver = false
+  #isStopping = false
+  /** Whether something was written since the last tick. */
+  #hasWritten = false
+  #writtenAt = 0
+  /** Whether anything was written at all. */
+  #hasBegun = false
+  #isFull = false
+  /** Whether the source of the events waits for room. */
+  #isWaiting = false
+  #fullAt: number | undefined
+
+  /** @param open Makes the source of the events, which counts them here.
+   * @param onOver Called when the stream is over, for whatever reason. */
+  constructor(
+    conn: Conn,
+    options: StreamOptions,
+    open: (count: EventCount) => BodySource,
+    onOver?: () => void,
+  ) {
+    this.#options = options
+    this.#onOver = onOver
+    const { heartbeatMs, maxAgeMs, writeTimeoutMs } = options
+    const until = typeof options.until === 'function' ? options.until(conn) : options.until
+    this.#until = until === undefined ? Infinity : checkDate(until).getTime()
+    const left = this.#until - Date.now()
+    this.tickMs = tickFor([heartbeatMs, maxAgeMs[0], writeTimeoutMs, left])
+    this.#events = open(this)
+    const { onEnd } = options
+    if (onEnd !== undefined) conn.afterSend((isSent) => onEnd(conn, this.#summary(isSent)))
+  }
+
+  // ------------------------------------------------------------------------- for the server
+
+  start(sink: BodySink): void {
+    this.#sink = sink
+    this.#startedAt = performance.now()
+    this.#writtenAt = ticker.now
+    this.#lastTick = ticker.now + drawn(this.#options.maxAgeMs)
+    ticker.add(this)
+    this.#events.start(this)
+    this.#hasWritten = false // the opening, of this moment
+  }
+
+  drained(): void {
+    this.#isFull = false
+    if (!this.#isWaiting) return // a heartbeat has filled it
+    this.#isWaiting = false
+    this.#events.drained()
+  }
+
+  stop(): void {
+    this.#isStopping = true
+    if (!this.#options.finish) this.#finish('shutdown')
+  }
+
+  closed(): void {
+    // Where it was never begun, how the response went tells why.
+    this.#over(this.#sink === undefined ? undefined : this.#isStopping ? 'shutdown' : 'client')
+    this.#events.closed()
+  }
+
+  // --------------------------------------------------------------- for the source of the events
+
+  write(chunk: Chunk | Uint8Array): boolean {
+    this.#hasWritten = true
+    this.#hasBegun = true
+    const hasRoom = this.#sink!.write(chunk)
+    if (!hasRoom) this.#isFull = this.#isWaiting = true
+    return hasRoom
+  }
+
+  end(): void {
+    this.#over('done')
+    const words = this.#lastWords()
+    if (words !== undefined) this.#sink!.write(words)
+    this.#sink!.end()
+  }
+
+  abort(error: unknown): void {
+    this.#error = error
+    this.#over('error')
+    // Nothing is out yet: the client gets a 500, which says more than an event.
+    const words = this.#hasBegun ? this.#mapped(error) : undefined
+    if (words === undefined) {
+      this.#sink!.abort(this.#error)
+      return
+    }
+    this.#sink!.write(words)
+    this.#sink!.end()
+  }
+
+  cut(): void {
+    this.#reason = 'slow'
+    this.#over('slow')
+    this.#sink!.cut()
+  }
+
+  // -------------------------------------------------------------------------------- for the ticker
+
+  tick(now: number): void {
+    if (now >= this.#lastTick) this.#finish('max-age')
+    else if (Date.now() >= this.#until) this.#finish('revoked')
+    else if (this.#isFull) this.#checkStall(now)
+    else this.#checkSilence(now)
+  }
+
+  #checkStall(now: number): void {
+    this.#hasWritten = false
+    this.#fullAt ??= now
+    if (now - this.#fullAt < this.#options.writeTimeoutMs) return
+    this.#events.closed()
+    this.cut()
+  }
+
+  #checkSilence(now: number): void {
+    this.#fullAt = undefined
+    if (this.#hasWritten) {
+      this.#hasWritten = false
+      this.#writtenAt = now
+    } else if (now - this.#writtenAt >= this.#options.heartbeatMs) {
+      this.#writtenAt = now
+      if (!this.#sink!.write(heartbeat)) this.#isFull = true
+    }
+  }
+
+  // ------------------------------------------------------------------------------------ the end
+
+  /** Lets the source end the stream: after what was published before, where it is a broadcaster. */
+  #finish(reason: EndReason): void {
+    if (this.#reason !== undefined) return
+    this.#reason = reason
+    this.#events.stop()
+  }
+
+  #over(reason: EndReason | undefined): void {
+    if (this.#isOver) return
+    this.#isOver = true
+    this.#reason ??= reason
+    ticker.delete(this)
+    this.#onOver?.()
+  }
+
+  #lastWords(): Uint8Array | undefined {
+    if (this.#reason === 'shutdown') return retryOf(this.#options.stopRetryMs)
+    if (this.#reason === 'max-age') return retryOf(soon)
+    return undefined
+  }
+
+  #mapped(error: unknown): Uint8Array | undefined {
+    try {
+      const event = this.#options.mapError?.(error)
+      return event === undefined ? undefined : encodeText(encodeEvent(event))
+    } catch (mapError) {
+      this.#error = new AggregateError([error, mapError], 'mapError has failed')
+      return undefined
+    }
+  }
+
+  #summary(isSent: boolean): StreamEnd {
+    const { sent, dropped } = this
+    const reason = this.#reason ?? (isSent ? 'done' : 'client')
+    const ms = this.#startedAt === 0 ? 0 : performance.now() - this.#startedAt
+    const end = { reason, sent, dropped, ms }
+    return reason === 'error' ? { ...end, error: this.#error } : end
+  }
+}
+
+const heartbeat = new Chunk(encodeText(emptyComment))
+
+/** After a stream that was too old, the client is expected back. */
+const soon = [0, 1000] as const
+
+/** A reconnection time from a range, both ends of which it may be, drawn anew at each call.
+ *
+ * The client obeys the line as it reads it: WHATWG HTML §9.2.6 (#event-stream-interpretation). */
+function retryOf([min, max]: readonly [min: number, max: number]): Uint8Array {
+  const retry = min + Math.floor(Math.random() * (max - min + 1))
+  return encodeText(encodeEvent({ retry }))
+}
+
+function drawn([min, max]: readonly [min: number, max: number]): number {
+  return min === max ? min : min + Math.random() * (max - min)
+}

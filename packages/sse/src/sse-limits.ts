@@ -1,0 +1,94 @@
+/** `sseLimits()`: how many event streams there may be. */
+
+import type { Conn, HandlerObject } from '@wakerobin/core'
+import { describe } from '@wakerobin/core/adapter'
+
+import { acceptsEventStream, wantsEventStream } from './accept.ts'
+import { withSseStream } from './with-sse-stream.ts'
+
+/** The most streams at a time. */
+export interface SseLimits<In = never> {
+  /** In all. Default `Infinity`. */
+  total?: number
+  /** Of one client, or whatever has one key. A request whose key is undefined is not counted here. Default: no
+   * such limit. */
+  per?: { key: (conn: Conn<In>) => string | undefined; max: number }
+  /** The range, in milliseconds, of the time after which a refused client comes back, drawn for each.
+   * Default `[5000, 15_000]`. */
+  retryMs?: readonly [min: number, max: number]
+}
+
+/** Refuses event streams beyond a number. Put it before the handler that streams; requests that do not accept an
+ * event stream pass. None that is open is ever ended for another.
+ *
+ * An EventSource gives up for ever on any status but 200: it gets a stream that says when to come back, and ends.
+ * Others get a 503 with `Retry-After`.
+ *
+ * ```ts
+ * import { handlers, type Handler } from '@wakerobin/core'
+ * import { Broadcaster, sse, sseLimits } from '@wakerobin/sse'
+ *
+ * const news = new Broadcaster()
+ * const app: Handler = handlers(
+ *   sseLimits({ total: 10_000, per: { key: (conn) => conn.peerIp, max: 6 } }),
+ *   sse(() => news),
+ * )
+ * ```
+ * @throws {RangeError | TypeError} When a limit is none. */
+export function sseLimits<In = never>(limits: SseLimits<In>): HandlerObject<In> {
+  const { total = Infinity, per, retryMs = [5000, 15_000] } = limits
+  checkLimit('total', total)
+  if (per !== undefined) {
+    checkLimit('per.max', per.max)
+    if (typeof per.key !== 'function')
+      throw new TypeError(
+        `Cannot limit streams with per.key ${describe(per.key)}: expected a function`,
+      )
+  }
+  checkRetry(retryMs)
+  const open = new Map<string, number>()
+  let count = 0
+
+  const isFull = (key: string | undefined): boolean =>
+    count >= total || (key !== undefined && (open.get(key) ?? 0) >= per!.max)
+  const take = (key: string | undefined, by: number): void => {
+    count += by
+    if (key === undefined) return
+    const left = (open.get(key) ?? 0) + by
+    if (left === 0) open.delete(key)
+    else open.set(key, left)
+  }
+  return {
+    name: 'sseLimits',
+    run(conn: Conn<In>) {
+      if (!acceptsEventStream(conn)) return
+      const key = per?.key(conn)
+      if (isFull(key)) return refuse(conn, retryMs)
+      take(key, 1)
+      conn.afterSend(() => take(key, -1))
+    },
+  }
+}
+
+function refuse(conn: Conn, [min, max]: readonly [min: number, max: number]): Conn {
+  const retry = min + Math.floor(Math.random() * (max - min + 1))
+  if (wantsEventStream(conn)) return withSseStream(conn, [{ retry }])
+  conn.responseHeaders.set('Retry-After', Math.ceil(retry / 1000))
+  return conn.withStatus(503).withBody('').halt()
+}
+
+function checkLimit(name: string, value: unknown): void {
+  if (value === Infinity || (Number.isSafeInteger(value) && (value as number) >= 0)) return
+  throw new RangeError(
+    `Cannot limit streams with ${name} ${describe(value)}: it must be a whole number from 0`,
+  )
+}
+
+function checkRetry(range: readonly unknown[]): void {
+  const [min, max] = Array.isArray(range) ? (range as unknown[]) : []
+  const isWhole = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) >= 0
+  if (isWhole(min) && isWhole(max) && (min as number) <= (max as number)) return
+  throw new RangeError(
+    `Cannot limit streams with retryMs ${describe(range)}: it must be [min, max], two whole numbers of milliseconds from 0, the lesser first`,
+  )
+}

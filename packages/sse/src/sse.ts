@@ -1,0 +1,115 @@
+/** `sse(connect)`: event streams as a handler. */
+
+import { Conn } from '@wakerobin/core'
+import type { Halted, HandlerObject } from '@wakerobin/core'
+import { describe } from '@wakerobin/core/adapter'
+
+import { acceptsEventStream } from './accept.ts'
+import { lastEventId } from './last-event-id.ts'
+import { checkOptions } from './options.ts'
+import type { SseOptions } from './options.ts'
+import { openStream } from './with-sse-stream.ts'
+import type { SseSource } from './with-sse-stream.ts'
+
+/** What `connect` is given besides the conn. */
+export interface SseContext {
+  /** Aborts when the stream is over, for whatever reason, or when there will be none. */
+  readonly signal: AbortSignal
+  /** The id of the last event that the client has got, where it says one. */
+  readonly lastEventId: string | undefined
+}
+
+/** What `connect` answers with: a stream; a conn that was answered otherwise; or nothing, to pass the conn on. */
+export type SseAnswer = SseSource | Conn | Halted | null | undefined | void
+
+/** Makes the stream of a request. */
+export type SseConnect<In> = (
+  conn: Conn<In>,
+  context: SseContext,
+) => SseAnswer | PromiseLike<SseAnswer>
+
+/** Answers with an event stream where the client accepts one, and passes other requests on.
+ *
+ * Nothing is sent until `connect` has resolved, so that it can set headers, answer with another status, or throw,
+ * which is a 500. HEAD has the headers of the stream, which is never started.
+ *
+ * ```ts
+ * import { handlers, type Handler } from '@wakerobin/core'
+ * import { Broadcaster, sse } from '@wakerobin/sse'
+ *
+ * const prices = new Broadcaster()
+ * // EventSource gets the stream, everything else a snapshot.
+ * const app: Handler = handlers(sse(() => prices), (conn) => conn.json({ latest: 42 }))
+ * ```
+ * @param options As for `withSseStream`.
+ * @throws {TypeError | RangeError} When `connect` is no function, or an option cannot be used. */
+export function sse<In = never>(connect: SseConnect<In>, options?: SseOptions): HandlerObject<In> {
+  if (typeof connect !== 'function')
+    throw new TypeError(`Cannot connect with ${describe(connect)}: expected a function of the conn`)
+  const checked = checkOptions(options)
+  const answer = (conn: Conn, context: Context, given: SseAnswer): Conn | void => {
+    if (given === undefined || given === null || given instanceof Conn) {
+      context.over()
+      return given ?? undefined
+    }
+    return openStream(conn, given as SseSource, checked, context.over)
+  }
+  return {
+    name: connect.name === '' ? 'sse' : `sse(${connect.name})`,
+    run(conn: Conn<In>) {
+      if (!acceptsEventStream(conn)) return
+      const context = new Context(conn)
+      try {
+        const given = connect(conn, context)
+        if (!isPromiseLike(given)) return answer(conn, context, given)
+        return Promise.resolve(given)
+          .then((later) => answer(conn, context, later))
+          .catch(context.fail)
+      } catch (error) {
+        return context.fail(error)
+      }
+    },
+  }
+}
+
+function isPromiseLike(given: unknown): given is PromiseLike<SseAnswer> {
+  return typeof (given as { then?: unknown } | null | undefined)?.then === 'function'
+}
+
+class Context implements SseContext {
+  readonly #conn: Conn
+  #controller: AbortController | undefined
+  #isOver = false
+
+  constructor(conn: Conn) {
+    this.#conn = conn
+  }
+
+  get lastEventId(): string | undefined {
+    return lastEventId(this.#conn)
+  }
+
+  // Made when first asked for: most sources end by their return().
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController()
+      // While there is no stream yet, only the conn knows that the client has left.
+      const { signal } = this.#conn
+      if (this.#isOver || signal.aborted) this.#controller.abort()
+      else signal.addEventListener('abort', this.over, { once: true })
+    }
+    return this.#controller.signal
+  }
+
+  readonly over = (): void => {
+    this.#isOver = true
+    if (this.#controller === undefined) return
+    this.#conn.signal.removeEventListener('abort', this.over)
+    this.#controller.abort()
+  }
+
+  readonly fail = (error: unknown): never => {
+    this.over()
+    throw error
+  }
+}
