@@ -47,5 +47,10 @@ test('@wakerobin/core/adapter exports what a server needs, none of it public', (
 })
 
 test('@wakerobin/core/testing exports testApp and its classes', () => {
-  assert.deepEqual(Object.keys(testing).toSorted(), ['TestApp', 'TestResponse', 'testApp'])
+  assert.deepEqual(Object.keys(testing).toSorted(), [
+    'OpenResponse',
+    'TestApp',
+    'TestResponse',
+    'testApp',
+  ])
 })

@@ -245,7 +245,7 @@ test('a response whose framing is not true is a 500, and reported', async () => 
   )
 })
 
-test('what a source throws cuts its body and is reported, wherever it throws', async () => {
+test('what a source throws is reported, and cuts its body or makes it a 500, as on a server', async () => {
   const throwing = (message: string) => (): never => {
     throw new Error(message)
   }
@@ -256,8 +256,12 @@ test('what a source throws cuts its body and is reported, wherever it throws', a
   const closed = new HandSource()
   closed.closed = throwing('closed')
   const sources = [start, stop, closed]
-  const app = testApp((conn) => conn.ok(sources.shift()!))
-  assert.equal((await app.get('/')).isCut, true)
+  const log: unknown[] = []
+  const app = testApp((conn) => conn.afterSend((isSent) => log.push(isSent)).ok(sources.shift()!))
+  const failed = await app.get('/') // nothing of it was out
+  assert.deepEqual([failed.status, failed.body, failed.isCut], [500, '', false])
+  assert.equal(failed.headers.get('content-length'), '0')
+  assert.deepEqual(log, [true])
 
   const stopped = app.get('/')
   await stop.started
@@ -268,10 +272,158 @@ test('what a source throws cuts its body and is reported, wherever it throws', a
   assert.equal((await left).isCut, true)
   void app.shutDown()
   assert.equal((await stopped).isCut, true)
+  assert.equal((await stopped).status, 200)
   assert.deepEqual(
     app.errors.map(({ error, place }) => `${(error as Error).message}: ${place}`),
     ['start: the response body', 'closed: the response body', 'stop: the response body'],
   )
+})
+
+test('a body that fails before anything of it is out is a 500, one that is cut is not', async () => {
+  const source = new HandSource((sink) => sink.abort(new Error('no')))
+  const later = new HandSource()
+  const cut = new HandSource((sink) => sink.cut())
+  const app = testApp((conn) => conn.ok({ '/': source, '/later': later, '/cut': cut }[conn.path]!))
+  assert.equal((await app.open('/')).status, 500)
+  const response = await app.open('/later')
+  const sink = await later.started
+  sink.abort(new Error('no'))
+  assert.equal((await response.ended).isCut, true)
+  assert.equal((await (await app.open('/cut')).ended).isCut, true)
+  assert.equal(app.errors.length, 2)
+})
+
+test('sharedState() has what an init has put there', async () => {
+  class Fern {
+    readonly isGreen = true
+  }
+  const app = testApp([Init.new((info) => void info.insertSharedState(new Fern())), 'x'])
+  assert.equal(app.sharedState(Fern), undefined)
+  await app.init()
+  assert.equal(app.sharedState(Fern)?.isGreen, true)
+})
+
+// ------------------------------------------------------------------------ responses on their way
+
+test('open() resolves when the head is out, and gives the bytes as they come', async () => {
+  const source = new HandSource()
+  const app = testApp((conn) => conn.withResponseHeader('a', '1').ok(source))
+  const response = await app.open('/')
+  const sink = await source.started
+  assert.equal(response.status, 200)
+  response.assertOk().assertHeader('a', '1')
+  assert.equal(response.conn.path, '/')
+  assert.equal(response.body, '')
+
+  const texts: string[] = []
+  const reading = (async () => {
+    for await (const bytes of response) texts.push(new TextDecoder().decode(bytes))
+  })()
+  sink.write(encodeText('one '))
+  sink.write(new Uint8Array())
+  sink.write(encodeText('two '))
+  assert.equal(response.body, 'one two ')
+  await turn()
+  sink.write(encodeText('three'))
+  sink.end()
+  await reading
+  assert.deepEqual(texts, ['one ', 'two ', 'three'])
+  const parts = response[Symbol.asyncIterator]()
+  assert.deepEqual(await parts.next(), { done: false, value: encodeText('one ') })
+  const whole = await response.ended
+  assert.deepEqual([whole.body, whole.isCut], ['one two three', false])
+  response.leave()
+  assert.deepEqual(source.calls, ['start'])
+})
+
+test('open() of a response in memory has all of it, with any method', async () => {
+  const app = testApp((conn) => conn.ok(conn.path === '/bytes' ? encodeText('b') : conn.method))
+  const text = await app.open('/', { method: 'PUT' })
+  assert.equal(text.body, 'PUT')
+  assert.equal((await text.ended).body, 'PUT')
+  assert.equal((await app.open('/bytes')).body, 'b')
+  assert.equal((await app.open('/', { method: 'HEAD' })).body, '')
+  assert.equal((await testApp([]).open('/')).assertStatus(404).body, '')
+})
+
+test('a client of open() that leaves is seen by the app, by leave() or by its signal', async () => {
+  const sources = [new HandSource(), new HandSource()]
+  const log: unknown[] = []
+  const app = testApp((conn) => {
+    const source = sources[Number(conn.path.slice(1))]!
+    return conn.afterSend((isSent) => log.push(isSent)).ok(source)
+  })
+  const first = await app.open('/0')
+  first.leave()
+  const client = new AbortController()
+  const second = await app.open('/1', { signal: client.signal })
+  client.abort()
+  for (const response of [first, second]) assert.equal((await response.ended).isCut, true)
+  for (const { calls } of sources) assert.deepEqual(calls, ['start', 'closed'])
+  assert.deepEqual(log, [false, false])
+
+  await assert.rejects(app.open('/0', { signal: client.signal }), { name: 'AbortError' })
+  await assert.rejects(testApp([Init.new(() => Promise.reject(new Error('no')))]).open('/'), /init/)
+})
+
+test('a client that stalls is written to in vain, and gets it when it reads on', async () => {
+  const source = new HandSource()
+  const app = testApp((conn) => conn.ok(source))
+  const response = await app.open('/')
+  const sink = await source.started
+  response.resume() // it did not stall
+  response.stall()
+  assert.equal(sink.write(encodeText('one ')), false)
+  assert.equal(sink.write(encodeText('two ')), false)
+  assert.equal(response.body, '')
+  assert.deepEqual(source.calls, ['start'])
+  response.resume()
+  assert.equal(response.body, 'one two ')
+  assert.deepEqual(source.calls, ['start', 'drained'])
+  assert.equal(sink.write(encodeText('three ')), true)
+
+  response.stall()
+  sink.write(encodeText('four'))
+  sink.end()
+  assert.equal(app.openRequests[0]?.isStream, false)
+  await turn()
+  assert.equal(app.openRequests.length, 1, 'it has not got the end')
+  response.resume()
+  assert.equal((await response.ended).body, 'one two three four')
+  assert.deepEqual(source.calls, ['start', 'drained'])
+})
+
+test('a client that stalls and leaves has not got what was kept for it', async () => {
+  const source = new HandSource()
+  const app = testApp((conn) => conn.ok(source))
+  const response = await app.open('/')
+  const sink = await source.started
+  sink.write(encodeText('one '))
+  response.stall()
+  sink.write(encodeText('two'))
+  sink.end()
+  response.leave()
+  const { body, isCut } = await response.ended
+  assert.deepEqual([body, isCut], ['one ', true])
+  assert.deepEqual(source.calls, ['start'], 'it had ended, and is not told')
+  response.resume()
+  assert.equal(response.body, 'one ')
+})
+
+test('a source is told of room once, whatever there was none for', async (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] })
+  const source = new HandSource()
+  const app = testApp((conn) => conn.ok(source))
+  const response = await app.open('/')
+  const sink = await source.started
+  assert.equal(sink.write(new Uint8Array(1024 * 1024)), false)
+  response.stall()
+  t.mock.timers.tick(1)
+  assert.deepEqual(source.calls, ['start'])
+  response.resume()
+  t.mock.timers.tick(1)
+  assert.deepEqual(source.calls, ['start', 'drained'])
+  response.leave()
 })
 
 // ----------------------------------------------------------------------------- clients that leave
@@ -693,6 +845,11 @@ class HandBody implements AsyncIterableIterator<Uint8Array> {
 interface Deferred<T> {
   readonly promise: Promise<T>
   resolve(value: T): void
+}
+
+/** Lets happen what happens by itself. */
+function turn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve))
 }
 
 function deferred<T = void>(): Deferred<T> {

@@ -3,8 +3,10 @@
  * Runs `init`, the handlers, every `beforeSend` and the same finalisation as a server. */
 
 import type { AppFunction } from './app.ts'
-import { concatBytes, encodeText, isBodySource } from './body.ts'
-import type { BodySink, BodySource, Chunk } from './body.ts'
+import { BodyCollector } from './body-collector.ts'
+import type { ReceivedBody } from './body-collector.ts'
+import { encodeText, isBodySource } from './body.ts'
+import type { BodySink, BodySource } from './body.ts'
 import { Conn, failConn, settleConn } from './conn.ts'
 import { finalize } from './finalize.ts'
 import type { FinalResponse } from './finalize.ts'
@@ -21,6 +23,11 @@ import type { Place, Program } from './program.ts'
 import { StateMap } from './state.ts'
 import type { Key, ValueOf } from './state.ts'
 import { Swansong } from './swansong.ts'
+import { OpenResponse, TestResponse } from './test-response.ts'
+import type { TestError } from './test-response.ts'
+
+export { OpenResponse, TestResponse } from './test-response.ts'
+export type { TestError, TestResponseHead } from './test-response.ts'
 
 /** The server that the app believes to be on. */
 export interface TestAppOptions {
@@ -52,10 +59,10 @@ export interface TestRequest {
   signal?: AbortSignal
 }
 
-/** An error that the app did not catch, and the place where it happened. */
-export interface TestError {
-  readonly error: unknown
-  readonly place: Place
+/** A request whose response is watched as it comes. */
+export interface TestOpenRequest extends TestRequest {
+  /** Default `GET`. */
+  method?: Method
 }
 
 /** A request that is not over yet. */
@@ -94,13 +101,17 @@ export class TestApp {
   readonly #context: ServerContext
   readonly #info: Info
   readonly #open = new Set<Exchange>()
+  /** The first error of a request, which explains its response. */
+  readonly #failures = new WeakMap<Conn, TestError>()
   readonly #onIdle: (() => void)[] = []
   #ready: Promise<void> | undefined
 
   /** Use `testApp(app)`, which also checks the tuple. */
   constructor(app: unknown, options: TestAppOptions) {
     this.swansong = options.swansong ?? new Swansong()
-    this.#program = compile(app, 'app', (error, { place }) => this.errors.push({ error, place }))
+    this.#program = compile(app, 'app', (error, { conn, place }) =>
+      this.#report(conn, error, place),
+    )
     const shared = new StateMap()
     const { swansong } = this
     this.#context = {
@@ -164,10 +175,41 @@ export class TestApp {
         reject(signal.reason)
         return
       }
-      const exchange = new Exchange(incoming, signal, resolve, reject)
+      const exchange = new Exchange(incoming, request, resolve, reject)
       this.#open.add(exchange)
       void this.#run(exchange)
     })
+  }
+
+  /** Sends a request, and does not wait for the end of its response: for streams, and for clients that stall or
+   * leave. A response in memory is whole by then.
+   * @returns The response, as soon as its head is out.
+   * @throws As `request`. */
+  open(
+    target: string,
+    { method = 'GET', ...request }: TestOpenRequest = {},
+  ): Promise<OpenResponse> {
+    const client = new AbortController()
+    const signals = request.signal === undefined ? [] : [request.signal]
+    const signal = AbortSignal.any([...signals, client.signal])
+    return new Promise((resolve, reject) => {
+      const opening: OpeningRequest = {
+        ...request,
+        signal,
+        [onHead]: ({ conn, response, body }) => {
+          const leave = (): void => client.abort()
+          const failure = this.#failures.get(conn)
+          resolve(new OpenResponse(conn, response, { body, leave, ended }, failure))
+        },
+      }
+      const ended = this.request(method, target, opening)
+      ended.catch(reject) // which it does before the head is out, or not at all
+    })
+  }
+
+  /** What an `init` has put into the shared state. */
+  sharedState<K extends Key>(key: K): ValueOf<K> | undefined {
+    return this.#context.sharedState.get(key) as ValueOf<K> | undefined
   }
 
   /** The requests that are not over, as they are now, oldest first.
@@ -206,35 +248,46 @@ export class TestApp {
   async #respond(exchange: Exchange): Promise<TestResponse> {
     const { conn } = exchange
     await this.#program.handle(conn)
-    const response = this.#finalize(conn)
-    const received = isBodySource(response.body)
-      ? await this.#collect(response.body, response.bodyLength, exchange)
-      : { bytes: bytesOf(response.body), isCut: conn.isDisconnected }
-    exchange.forgetSignal() // who leaves now has got all there was
-    settleConn(conn, !received.isCut, (error) => this.errors.push({ error, place: 'afterSend' }))
-    return new TestResponse(conn, response, received)
+    for (;;) {
+      const response = this.#finalize(conn)
+      const received = await this.#send(response, exchange)
+      if (received !== undefined) {
+        exchange.forgetSignal() // who leaves now has got all there was
+        const failure = this.#failures.get(conn)
+        settleConn(conn, !received.isCut, (error) => this.#report(conn, error, 'afterSend'))
+        return new TestResponse(conn, response, received, failure)
+      }
+      conn.takeResponseBody() // it has ended by itself
+      failConn(conn, 500)
+    }
+  }
+
+  #report(conn: Conn, error: unknown, place: Place): void {
+    const failure = { error, place }
+    this.errors.push(failure)
+    if (!this.#failures.has(conn)) this.#failures.set(conn, failure)
   }
 
   #finalize(conn: Conn): FinalResponse {
     try {
       return finalize(conn, byteLength)
     } catch (error) {
-      this.errors.push({ error, place: 'the response' })
+      this.#report(conn, error, 'the response')
       failConn(conn, 500)
       return finalize(conn, byteLength)
     }
   }
 
-  #collect(
-    source: BodySource,
-    length: number | undefined,
-    exchange: Exchange,
-  ): Promise<ReceivedBody> {
-    const body = new BodyCollector(source, length, (error) => {
-      this.errors.push({ error, place: 'the response body' })
+  /** Returns undefined where the body has failed before the head was out. */
+  #send(response: FinalResponse, exchange: Exchange): Promise<ReceivedBody | undefined> {
+    const { conn } = exchange
+    const source = isBodySource(response.body) ? response.body : new WholeBody(response.body)
+    const body = new BodyCollector(source, response.bodyLength, {
+      onHead: () => exchange.onHead?.({ conn, response, body }),
+      onError: (error) => this.#report(conn, error, 'the response body'),
     })
     exchange.body = body
-    if (exchange.conn.isDisconnected) {
+    if (conn.isDisconnected) {
       body.leave()
     } else {
       const isStopping = this.swansong.state !== 'running' // a stop from now on finds it by itself
@@ -245,46 +298,42 @@ export class TestApp {
   }
 }
 
-interface ReceivedBody {
-  readonly bytes: Uint8Array
-  readonly isCut: boolean
-}
-
-/** A response, whole. */
-export class TestResponse {
-  readonly status: number
-  readonly headers: HeaderMap
-  readonly bytes: Uint8Array
-  /** Whether the body broke off: its source failed, or the client left. */
-  readonly isCut: boolean
-  /** The conn as it was when everything was done. */
+/** A response whose head is out. */
+interface Head {
   readonly conn: Conn
-
-  constructor(conn: Conn, response: FinalResponse, received: ReceivedBody) {
-    this.conn = conn
-    this.status = response.status
-    this.headers = HeaderMap.fromRawHeaders(response.rawHeaders)
-    if (response.contentLength !== undefined)
-      this.headers.set('Content-Length', response.contentLength)
-    this.bytes = received.bytes
-    this.isCut = received.isCut
-  }
-
-  /** The body as text. */
-  get body(): string {
-    return new TextDecoder().decode(this.bytes)
-  }
-
-  /** The body as JSON. */
-  json<T = unknown>(): T {
-    return JSON.parse(this.body)
-  }
-
-  /** What the conn held in the end. */
-  state<K extends Key>(key: K): ValueOf<K> | undefined {
-    return this.conn.state(key) as ValueOf<K> | undefined
-  }
+  readonly response: FinalResponse
+  readonly body: BodyCollector
 }
+
+/** What `open` adds to a request. A symbol, so that it is no option, and that whoever overrides `request` passes it
+ * on with the rest. */
+const onHead = Symbol('onHead')
+
+interface OpeningRequest extends TestRequest {
+  [onHead]?: (head: Head) => void
+}
+
+/** A body that is in memory. */
+class WholeBody implements BodySource {
+  readonly #body: string | Uint8Array | undefined
+
+  constructor(body: string | Uint8Array | undefined) {
+    this.#body = body
+  }
+
+  start(sink: BodySink): void {
+    sink.write(typeof this.#body === 'string' ? encodeText(this.#body) : (this.#body ?? noBytes))
+    sink.end()
+  }
+
+  drained(): void {}
+
+  stop(): void {}
+
+  closed(): void {}
+}
+
+const noBytes = new Uint8Array()
 
 /** A request on its way to its response. */
 class Exchange implements OpenRequest {
@@ -296,12 +345,14 @@ class Exchange implements OpenRequest {
   readonly reject: (reason: unknown) => void
   /** The body of the response, once it flows. */
   body: BodyCollector | undefined
+  /** Told when the head is out, by whom it concerns. */
+  readonly onHead: ((head: Head) => void) | undefined
   readonly #incoming: TestIncoming
   readonly #signal: AbortSignal | undefined
 
   constructor(
     incoming: TestIncoming,
-    signal: AbortSignal | undefined,
+    request: OpeningRequest,
     resolve: (response: TestResponse) => void,
     reject: (reason: unknown) => void,
   ) {
@@ -311,13 +362,14 @@ class Exchange implements OpenRequest {
     this.startTime = incoming.startTime
     this.resolve = resolve
     this.reject = reject
+    this.onHead = request[onHead]
     this.#incoming = incoming
-    this.#signal = signal
-    signal?.addEventListener('abort', this.#onAbort, { once: true })
+    this.#signal = request.signal
+    this.#signal?.addEventListener('abort', this.#onAbort, { once: true })
   }
 
   get isStream(): boolean {
-    return this.body?.isEndless === true && !this.body.isOver
+    return this.body?.isStream === true
   }
 
   forgetSignal(): void {
@@ -429,121 +481,6 @@ function brokenOff(): Error {
   return Object.assign(new Error('aborted'), { code: 'ECONNRESET' })
 }
 
-function bytesOf(body: string | Uint8Array | undefined): Uint8Array {
-  return typeof body === 'string' ? encodeText(body) : (body ?? new Uint8Array())
-}
-
 function byteLength(text: string): number {
   return encodeText(text).length
 }
-
-/** A body that is not what it promised to be, which a server cuts. */
-function lengthError(length: number, promised: number | undefined): RangeError | undefined {
-  if (promised === undefined || promised === length) return undefined
-  return new RangeError(`Cannot send a body of ${length} bytes: its length promised ${promised}`)
-}
-
-/** Reads a source to its end, to its failure, or until the client leaves. */
-class BodyCollector implements BodySink {
-  readonly received: Promise<ReceivedBody>
-  readonly #source: BodySource
-  readonly #length: number | undefined
-  readonly #onError: (error: unknown) => void
-  readonly #parts: Uint8Array[] = []
-  readonly #calls: (() => void)[] = []
-  #room = bytesPerTurn
-  #isOver = false
-  #resolve!: (received: ReceivedBody) => void
-
-  /** @param length What the body must amount to, in bytes, where it is known. */
-  constructor(source: BodySource, length: number | undefined, onError: (error: unknown) => void) {
-    this.#source = source
-    this.#length = length
-    this.#onError = onError
-    this.received = new Promise((resolve) => {
-      this.#resolve = resolve
-    })
-  }
-
-  get isEndless(): boolean {
-    return this.#source.isEndless === true
-  }
-
-  get isOver(): boolean {
-    return this.#isOver
-  }
-
-  start(): void {
-    this.#call(() => this.#source.start(this))
-  }
-
-  /** The server stops. */
-  stop(): void {
-    this.#callWhileOpen(() => this.#source.stop())
-  }
-
-  /** The client leaves. */
-  leave(): void {
-    if (this.#isOver) return
-    this.cut()
-    this.#call(() => this.#source.closed())
-  }
-
-  write(chunk: Chunk | Uint8Array): boolean {
-    if (this.#isOver) return false
-    const bytes = chunk instanceof Uint8Array ? chunk : chunk.bytes
-    this.#parts.push(bytes)
-    this.#room -= bytes.length
-    if (this.#room > 0) return true
-    // A source that always has more must leave a turn to the test, which may want to stop it.
-    this.#room = bytesPerTurn
-    setTimeout(() => this.#callWhileOpen(() => this.#source.drained()), 0)
-    return false
-  }
-
-  end(): void {
-    if (this.#isOver) return
-    const bytes = concatBytes(this.#parts)
-    const error = lengthError(bytes.length, this.#length)
-    if (error === undefined) this.#finish(false)
-    else this.abort(error)
-  }
-
-  abort(error: unknown): void {
-    if (this.#isOver) return
-    this.#onError(error)
-    this.cut()
-  }
-
-  cut(): void {
-    this.#finish(true)
-  }
-
-  #finish(isCut: boolean): void {
-    if (this.#isOver) return
-    this.#isOver = true
-    this.#resolve({ bytes: concatBytes(this.#parts), isCut })
-  }
-
-  #callWhileOpen(part: () => void): void {
-    this.#call(() => {
-      if (!this.#isOver) part()
-    })
-  }
-
-  /** Calls the source, or, from within a call of it, as soon as that has returned. */
-  #call(part: () => void): void {
-    this.#calls.push(part)
-    if (this.#calls.length > 1) return
-    for (let call; (call = this.#calls[0]) !== undefined; this.#calls.shift()) {
-      try {
-        call()
-      } catch (error) {
-        this.#onError(error)
-        this.cut()
-      }
-    }
-  }
-}
-
-const bytesPerTurn = 1024 * 1024
