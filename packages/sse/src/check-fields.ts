@@ -12,14 +12,14 @@ const maxIdLength = 1024
 /** The most lines of an event: undici's client fails on more than 131,072 lines of data. */
 export const maxEventLines = 131_072
 
-/** The longest data or comment, in characters: one event is one piece of memory here and there. */
-export const maxTextLength: number = 16 * 1024 * 1024
+/** The longest data, comment or type, in characters: one event is one piece of memory here and there. */
+const maxTextLength = 16 * 1024 * 1024
 
 /** Reads every field of an event once, and throws where it cannot be sent as it is.
  * @returns What was read: getters may answer otherwise the next time.
  * @throws {TypeError} When a field is of the wrong type, when `type` or `id` has a line break or a
  * control character, or when it is no event at all.
- * @throws {RangeError} When `id` is too long, or `retry` is not an integer from 0. */
+ * @throws {RangeError} When `type` or `id` is too long, or `retry` is not an integer from 0. */
 export function checkFields(event: EventFields): EventFields {
   if (typeof event !== 'object' || event === null) {
     throw new TypeError(
@@ -40,7 +40,10 @@ export function checkFields(event: EventFields): EventFields {
   }
   if (data !== undefined) checkText('data', data)
   if (comment !== undefined) checkText('comment', comment)
-  if (type !== undefined) checkLine('type', type)
+  if (type !== undefined) {
+    checkLine('type', type)
+    checkLength(type)
+  }
   if (id !== undefined) {
     checkLine('id', id)
     if (id.length > maxIdLength) {
@@ -63,6 +66,14 @@ export function checkText(field: string, text: unknown): asserts text is string 
   if (typeof text === 'string') return
   throw new TypeError(
     `Cannot send the event ${field} ${describe(text)}: it must be a string; for a value, JSON.stringify it`,
+  )
+}
+
+/** Throws where `text` is longer than one event may be. */
+export function checkLength(text: string): void {
+  if (text.length <= maxTextLength) return
+  throw new RangeError(
+    `Cannot send an event of ${text.length} characters: it must have at most ${maxTextLength}`,
   )
 }
 

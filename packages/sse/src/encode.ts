@@ -4,7 +4,7 @@
 
 import { describe } from '@wakerobin/core/adapter'
 
-import { checkFields, maxEventLines, maxTextLength } from './check-fields.ts'
+import { checkFields, checkLength, maxEventLines } from './check-fields.ts'
 import { SseEvent } from './event.ts'
 import type { Eventable, EventFields } from './event.ts'
 
@@ -47,11 +47,7 @@ function dataLines(data: string): string {
 
 /** A field of many lines. LF, CRLF and a lone CR all end a line: `end-of-line` in §9.2.5. */
 function lines(field: string, text: string): string {
-  if (text.length > maxTextLength) {
-    throw new RangeError(
-      `Cannot send an event of ${text.length} characters: it must have at most ${maxTextLength}`,
-    )
-  }
+  checkLength(text)
   if (!/[\r\n]/.test(text)) return line(field, text)
   const parts = text.split(/\r\n|\r|\n/)
   if (parts.length > maxEventLines) {

@@ -8,7 +8,7 @@ import { Chunk, encodeText } from '@wakerobin/core/adapter'
 
 import { emptyComment, encodeEvent } from './encode.ts'
 import { checkDate } from './options.ts'
-import type { EndReason, StreamEnd, StreamOptions } from './options.ts'
+import type { EndReason, SseOptions, StreamEnd, StreamOptions } from './options.ts'
 import { tickFor, ticker } from './ticker.ts'
 import type { Ticking } from './ticker.ts'
 
@@ -30,6 +30,8 @@ export class EventStream implements BodySource, BodySink, EventCount, Ticking {
   #lastTick = Infinity
   /** When it has to end, on the clock of the world. */
   readonly #until: number
+  /** The same on the ticker's clock, which only a test lets run ahead of the world's. */
+  #untilTick = Infinity
   #sink: BodySink | undefined
   #startedAt = 0
   #reason: EndReason | undefined
@@ -57,13 +59,16 @@ export class EventStream implements BodySource, BodySink, EventCount, Ticking {
     this.#options = options
     this.#onOver = onOver
     const { heartbeatMs, maxAgeMs, writeTimeoutMs } = options
-    const until = typeof options.until === 'function' ? options.until(conn) : options.until
-    this.#until = until === undefined ? Infinity : checkDate(until).getTime()
-    const left = this.#until - Date.now()
-    this.tickMs = tickFor([heartbeatMs, maxAgeMs[0], writeTimeoutMs, left])
+    this.tickMs = tickFor([heartbeatMs, maxAgeMs[0], writeTimeoutMs])
     this.#events = open(this)
+    try {
+      this.#until = timeOf(options.until, conn)
+    } catch (error) {
+      this.#events.closed() // there will be no stream of them
+      throw error
+    }
     const { onEnd } = options
-    if (onEnd !== undefined) conn.afterSend((isSent) => onEnd(conn, this.#summary(isSent)))
+    if (onEnd !== undefined) conn.afterSend((isSent) => onEnd(conn, this.summary(isSent)))
   }
 
   // ------------------------------------------------------------------------- for the server
@@ -73,6 +78,8 @@ export class EventStream implements BodySource, BodySink, EventCount, Ticking {
     this.#startedAt = performance.now()
     this.#writtenAt = ticker.now
     this.#lastTick = ticker.now + drawn(this.#options.maxAgeMs)
+    this.#untilTick = ticker.now + (this.#until - Date.now())
+    if (Date.now() >= this.#until) this.#finish('revoked') // before any of its events is out
     ticker.add(this)
     this.#events.start(this)
     this.#hasWritten = false // the opening, of this moment
@@ -80,6 +87,7 @@ export class EventStream implements BodySource, BodySink, EventCount, Ticking {
 
   drained(): void {
     this.#isFull = false
+    this.#fullAt = undefined // it reads, however slowly: the next stall is another
     if (!this.#isWaiting) return // a heartbeat has filled it
     this.#isWaiting = false
     this.#events.drained()
@@ -122,6 +130,7 @@ export class EventStream implements BodySource, BodySink, EventCount, Ticking {
       this.#sink!.abort(this.#error)
       return
     }
+    this.sent++
     this.#sink!.write(words)
     this.#sink!.end()
   }
@@ -135,14 +144,15 @@ export class EventStream implements BodySource, BodySink, EventCount, Ticking {
   // -------------------------------------------------------------------------------- for the ticker
 
   tick(now: number): void {
+    if (this.#hasWritten) this.#writtenAt = now
+    this.#hasWritten = false
     if (now >= this.#lastTick) this.#finish('max-age')
-    else if (Date.now() >= this.#until) this.#finish('revoked')
+    else if (now >= this.#untilTick || Date.now() >= this.#until) this.#finish('revoked')
     else if (this.#isFull) this.#checkStall(now)
     else this.#checkSilence(now)
   }
 
   #checkStall(now: number): void {
-    this.#hasWritten = false
     this.#fullAt ??= now
     if (now - this.#fullAt < this.#options.writeTimeoutMs) return
     this.#events.closed()
@@ -150,14 +160,9 @@ export class EventStream implements BodySource, BodySink, EventCount, Ticking {
   }
 
   #checkSilence(now: number): void {
-    this.#fullAt = undefined
-    if (this.#hasWritten) {
-      this.#hasWritten = false
-      this.#writtenAt = now
-    } else if (now - this.#writtenAt >= this.#options.heartbeatMs) {
-      this.#writtenAt = now
-      if (!this.#sink!.write(heartbeat)) this.#isFull = true
-    }
+    if (now - this.#writtenAt < this.#options.heartbeatMs) return
+    this.#writtenAt = now
+    if (!this.#sink!.write(heartbeat)) this.#isFull = true
   }
 
   // ------------------------------------------------------------------------------------ the end
@@ -193,7 +198,8 @@ export class EventStream implements BodySource, BodySink, EventCount, Ticking {
     }
   }
 
-  #summary(isSent: boolean): StreamEnd {
+  /** How it went: to be asked when all is over. */
+  summary(isSent: boolean): StreamEnd {
     const { sent, dropped } = this
     const reason = this.#reason ?? (isSent ? 'done' : 'client')
     const ms = this.#startedAt === 0 ? 0 : performance.now() - this.#startedAt
@@ -206,6 +212,12 @@ const heartbeat = new Chunk(encodeText(emptyComment))
 
 /** After a stream that was too old, the client is expected back. */
 const soon = [0, 1000] as const
+
+/** When a stream has to end, on the clock of the world. */
+function timeOf(until: SseOptions['until'], conn: Conn): number {
+  const date = typeof until === 'function' ? until(conn) : until
+  return date === undefined ? Infinity : checkDate(date).getTime()
+}
 
 /** A reconnection time from a range, both ends of which it may be, drawn anew at each call.
  *

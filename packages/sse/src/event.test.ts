@@ -38,14 +38,14 @@ test('every with… makes a new event that has all else of the old one', () => {
   }
 })
 
-test('an event cannot be changed by assignment', () => {
+test('[event-stream 2.9] an event cannot be changed by assignment', () => {
   const event = SseEvent.new('a').withType('t')
   for (const field of ['data', 'type', 'id', 'retry', 'comment', 'other'])
     assert.throws(() => Object.assign(event, { [field]: 'x\ndata: owned' }), TypeError)
   assert.equal(encodeEvent(event), 'event: t\ndata: a\n\n')
 })
 
-test('a bad field is refused when it is given, and the event stays as it was', () => {
+test('[event-stream 4.1] a bad field is refused when it is given, and the event stays as it was', () => {
   const event = SseEvent.new('a')
   assert.throws(() => event.withType('t\n'), /^TypeError: Cannot send the event type "t\\n"/)
   assert.throws(() => event.withId('1\r2'), /^TypeError: Cannot send the event id "1\\r2"/)
@@ -84,7 +84,7 @@ test('SseEvent.from refuses what is no event', () => {
     assert.throws(() => SseEvent.from(value as Eventable), /^TypeError: Cannot send /)
 })
 
-test('a field whose getter changes its mind is checked and kept as it was read', () => {
+test('[event-stream 1.6] a field whose getter changes its mind is checked and kept as it was read', () => {
   let reads = 0
   const turncoat = {
     data: 'x',
@@ -113,7 +113,7 @@ function fieldsOf(fields: object): object {
   }
 }
 
-test('what only has the prototype of an event is checked like anything else', () => {
+test('[event-stream 4.1] what only has the prototype of an event is checked like anything else', () => {
   const forged = Object.assign(Object.create(SseEvent.prototype) as SseEvent, {
     data: 'x',
     id: '1\nevent: admin',

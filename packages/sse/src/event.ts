@@ -10,7 +10,7 @@ export interface EventFields {
    * 16 Mi characters; `''` is an event too. */
   readonly data?: string | undefined
   /** The type that listeners are registered for. Without one it is `message`. `error` reaches
-   * `onerror` too. One line, no control characters; only together with `data`. */
+   * `onerror` too. One line, no control characters, 16 Mi characters at most; only together with `data`. */
   readonly type?: string | undefined
   /** What the client sends back as `Last-Event-ID` when it reconnects; `''` makes it forget. One
    * line, no control characters, at most 1,024 characters. Only printable ASCII survives the way
@@ -80,7 +80,8 @@ export class SseEvent implements EventFields {
     return new SseEvent({ ...this, data })
   }
 
-  /** @throws {TypeError} When `type` has a line break or a control character. */
+  /** @throws {TypeError} When `type` has a line break or a control character.
+   * @throws {RangeError} When it is longer than 16 Mi characters. */
   withType(type: string): SseEvent {
     return new SseEvent({ ...this, type })
   }
