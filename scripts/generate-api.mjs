@@ -13,6 +13,7 @@ const entries = [
   ['@wakerobin/core/testing', 'packages/core/src/testing.ts'],
   ['@wakerobin/core/adapter', 'packages/core/src/adapter.ts'],
   ['@wakerobin/sse', 'packages/sse/src/index.ts'],
+  ['@wakerobin/sse/testing', 'packages/sse/src/testing.ts'],
   ['@wakerobin/server-node', 'packages/server-node/src/index.ts'],
   ['@wakerobin/server-node/testing', 'packages/server-node/src/testing.ts'],
   ['@wakerobin/logger', 'packages/logger/src/index.ts'],
@@ -62,7 +63,9 @@ function exportsOf(path) {
         }),
   )
   const own = [
-    ...text.matchAll(/^export (?:abstract )?(?:class|function|const|let|interface|type) (\w+)/gm),
+    ...text.matchAll(
+      /^export (?:abstract |async )?(?:class|function|const|let|interface|type) (\w+)/gm,
+    ),
   ]
   return [...passedOn, ...own.map(([, name]) => ({ local: name, name, path }))]
 }
@@ -73,7 +76,7 @@ function declarationOf({ local, path }) {
   const declarations = [
     ...text.matchAll(
       new RegExp(
-        `^export (?:abstract )?(class|function|const|let|interface|type) ${local}\\b`,
+        `^export (?:abstract |async )?(class|function|const|let|interface|type) ${local}\\b`,
         'gm',
       ),
     ),

@@ -20,7 +20,7 @@ const args = process.argv.slice(2)
 const ours = ['--native']
 const nodeFlags = args.filter((arg) => arg.startsWith('-') && !ours.includes(arg))
 const words = args.filter((arg) => !arg.startsWith('-'))
-const files = ['packages', 'examples', 'scripts']
+const files = ['packages', 'examples', 'scripts', 'tools']
   .flatMap((dir) => filesBelow(dir, /\.test\.(ts|mjs)$/))
   .filter((file) => words.length === 0 || words.some((word) => file.includes(word)))
 

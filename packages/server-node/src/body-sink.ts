@@ -132,7 +132,7 @@ export class ResponseSink implements BodySink {
     if (this.#isOver || bytes.length === 0) return !this.#isOver
     this.#written += bytes.length
     if (this.#length !== undefined && this.#written > this.#length) {
-      this.abort(
+      this.#refuse(
         new RangeError(
           `Cannot send more than the ${this.#length} bytes that the body's length promised`,
         ),
@@ -160,9 +160,19 @@ export class ResponseSink implements BodySink {
       return
     }
     if (!this.#sendHead()) return
-    if (this.isEndless) this.#exchange.bodies.ended(this.response)
+    if (this.isEndless) {
+      this.#exchange.bodies.ended(this.response)
+      this.#limitTheEnd()
+    }
     this.#finish()
     this.response.end()
+  }
+
+  /** A client that does not even read the end is cut by node's timer of the socket: it would hold what is counted
+   * until the response is over. The next response is not meant. */
+  #limitTheEnd(): void {
+    this.#socket.setTimeout(endTimeoutMs)
+    this.response.prependOnceListener('finish', () => this.#socket.setTimeout(0))
   }
 
   abort(error: unknown): void {
@@ -171,6 +181,12 @@ export class ResponseSink implements BodySink {
     else this.#finish()
     this.#report(error)
     if (!this.#isHeadOut) this.#head.fail()
+  }
+
+  /** Aborts for an error that the source does not know of. Its `closed` comes when its own call has returned. */
+  #refuse(error: unknown): void {
+    this.abort(error)
+    process.nextTick(() => this.#call(() => this.#source.closed()))
   }
 
   cut(): void {
@@ -235,7 +251,7 @@ export class ResponseSink implements BodySink {
     try {
       this.#head.write()
     } catch (error) {
-      this.abort(error)
+      this.#refuse(error)
       return false
     }
     this.#isHeadOut = true
@@ -292,6 +308,9 @@ export class ResponseSink implements BodySink {
     return (chunk instanceof Uint8Array ? new Chunk(chunk) : chunk).framed(asBuffer) as Buffer
   }
 }
+
+/** How long the end of an event stream may be left unread, in milliseconds. */
+const endTimeoutMs = 60_000
 
 /** The same bytes as a Buffer, which node writes as it is. */
 function asBuffer(bytes: Uint8Array): Buffer {

@@ -9,28 +9,40 @@ import type { Conn } from '@wakerobin/core'
 export function acceptsEventStream(conn: Conn): boolean {
   const ranges = rangesOf(conn)
   if (ranges === undefined) return true
-  if (ranges.some((range) => range === 'text/event-stream' || range === 'text/*')) return true
-  return ranges.length > 0 && ranges.every((range) => range === '*/*')
+  // The most specific range decides: `text/event-stream;q=0, */*` is a refusal.
+  for (const name of ['text/event-stream', 'text/*']) {
+    const named = ranges.filter(({ range }) => range === name)
+    if (named.length > 0) return named.some(({ isRefused }) => !isRefused)
+  }
+  const accepted = ranges.filter(({ isRefused }) => !isRefused)
+  return accepted.length > 0 && accepted.every(({ range }) => range === '*/*')
 }
 
 /** Whether the client asks for an event stream by its name, as every EventSource does. */
 export function wantsEventStream(conn: Conn): boolean {
-  return rangesOf(conn)?.includes('text/event-stream') === true
+  const isNamed = ({ range, isRefused }: MediaRange): boolean =>
+    range === 'text/event-stream' && !isRefused
+  return rangesOf(conn)?.some(isNamed) === true
 }
 
-/** The media ranges that are acceptable at all; undefined without the field. */
-function rangesOf(conn: Conn): string[] | undefined {
+interface MediaRange {
+  /** In lower case, without parameters. */
+  readonly range: string
+  /** A weight of 0 is "not acceptable": RFC 9110 §12.4.2. */
+  readonly isRefused: boolean
+}
+
+/** The media ranges of the field; undefined without it. */
+function rangesOf(conn: Conn): MediaRange[] | undefined {
   const lines = conn.requestHeaders.getAll('accept')
   if (lines.length === 0) return undefined
   return lines
     .join(',')
     .split(',')
     .map((item) => item.trim().toLowerCase())
-    .filter((item) => item !== '' && !isRefused(item))
-    .map((item) => item.split(';', 1)[0]!.trim())
-}
-
-/** A weight of 0 is "not acceptable": RFC 9110 §12.4.2. */
-function isRefused(item: string): boolean {
-  return /;\s*q=0(\.0*)?\s*(;|$)/.test(item)
+    .filter((item) => item !== '')
+    .map((item) => ({
+      range: item.split(';', 1)[0]!.trim(),
+      isRefused: /;\s*q=0(\.0*)?\s*(;|$)/.test(item),
+    }))
 }

@@ -613,15 +613,16 @@ test('a client that leaves while a stop waits for it leaves no timer', (t) => {
   assert.equal(client.ends, 0)
 })
 
-test('a stop says no retry to a client that a closed broadcaster waits for', (t) => {
+test('a stop says a retry also to a client that a closed broadcaster waits for', (t) => {
   t.mock.timers.enable({ apis: ['setTimeout'] })
+  t.mock.method(Math, 'random', () => 0)
   const broadcaster = new Broadcaster()
   const client = connect(broadcaster, { hasRoom: false })
   broadcaster.publish('last words')
   broadcaster.close()
   client.source.stop()
   client.drain()
-  assert.equal(client.text, ':\ndata: last words\n\n')
+  assert.equal(client.text, ':\ndata: last words\n\nretry: 1000\n')
   assert.equal(client.ends, 1)
 })
 

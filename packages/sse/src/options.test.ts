@@ -4,10 +4,22 @@ import { test } from 'node:test'
 import type { SseOptions } from './index.ts'
 import { checkOptions } from './options.ts'
 
-const defaults = { stopRetryMs: [1000, 5000], finish: false }
+const defaults = {
+  heartbeatMs: 15_000,
+  retryMs: undefined,
+  stopRetryMs: [1000, 5000],
+  finish: false,
+  maxAgeMs: [Infinity, Infinity],
+  until: undefined,
+  writeTimeoutMs: 60_000,
+  onEnd: undefined,
+  mapError: undefined,
+}
+const noop = (): undefined => undefined
 
 test('what is not said has its default', () => {
-  for (const options of [undefined, {}, { stopRetryMs: undefined, finish: undefined }])
+  const undefineds = Object.fromEntries(Object.keys(defaults).map((name) => [name, undefined]))
+  for (const options of [undefined, {}, undefineds])
     assert.deepEqual(checkOptions(options as SseOptions), defaults)
 })
 
@@ -18,8 +30,36 @@ test('options that can be used are taken as they are', () => {
     { stopRetryMs: Object.freeze([250, 750]) },
     { finish: true },
     { finish: false },
+    { heartbeatMs: 0.5 },
+    { heartbeatMs: Infinity },
+    { retryMs: 0 },
+    { retryMs: Number.MAX_SAFE_INTEGER },
+    { maxAgeMs: [1, 1], retryMs: 7 },
+    { maxAgeMs: [1.5, 2 ** 60], retryMs: 7 },
+    { maxAgeMs: [Infinity, Infinity] },
+    { until: new Date(0) },
+    { until: noop },
+    { writeTimeoutMs: 1 },
+    { writeTimeoutMs: Infinity },
+    { onEnd: noop },
+    { mapError: noop },
   ])
     assert.deepEqual(checkOptions(options as SseOptions), { ...defaults, ...options })
+})
+
+test('heartbeatMs 0 is none', () => {
+  assert.equal(checkOptions({ heartbeatMs: 0 }).heartbeatMs, Infinity)
+})
+
+test('one number as maxAgeMs is a range of itself', () => {
+  assert.deepEqual(checkOptions({ maxAgeMs: 500 }).maxAgeMs, [500, 500])
+  assert.deepEqual(checkOptions({ maxAgeMs: Infinity }), defaults)
+})
+
+test('with maxAgeMs a retryMs is said, so that the short one of the end does not stay', () => {
+  assert.equal(checkOptions({ maxAgeMs: 500 }).retryMs, 3000)
+  assert.equal(checkOptions({ maxAgeMs: [500, 600] }).retryMs, 3000)
+  assert.equal(checkOptions({ maxAgeMs: 500, retryMs: 0 }).retryMs, 0)
 })
 
 test('an option is read once, and who gave a range cannot change it later', () => {
@@ -34,6 +74,10 @@ test('an option is read once, and who gave a range cannot change it later', () =
   range[0] = 9
   assert.deepEqual(checked.stopRetryMs, [1, 2])
   assert.equal(reads, 1)
+  const ages: [number, number] = [1, 2]
+  const { maxAgeMs } = checkOptions({ maxAgeMs: ages })
+  ages[1] = 9
+  assert.deepEqual(maxAgeMs, [1, 2])
 })
 
 test('a range that is none is refused, with its value and what would be right', () => {
@@ -67,6 +111,81 @@ test('a range that is none is refused, with its value and what would be right', 
   }
 })
 
+test('a time that is none is refused, with its value and what would be right', () => {
+  const times = (least: number): string => `a number of milliseconds from ${least}`
+  const whole = 'a whole number of milliseconds from 0'
+  const range = '[min, max], milliseconds from 1, the lesser first'
+  const cases: [keyof SseOptions, unknown, 'TypeError' | 'RangeError', string, string][] = [
+    ['heartbeatMs', -1, 'RangeError', '-1', times(0)],
+    ['heartbeatMs', NaN, 'RangeError', 'NaN', times(0)],
+    ['heartbeatMs', '15000', 'TypeError', '"15000"', times(0)],
+    ['heartbeatMs', null, 'TypeError', 'null', times(0)],
+    ['heartbeatMs', false, 'TypeError', 'false', times(0)],
+    ['retryMs', -1, 'RangeError', '-1', whole],
+    ['retryMs', 1.5, 'RangeError', '1.5', whole],
+    ['retryMs', Infinity, 'RangeError', 'Infinity', whole],
+    ['retryMs', 2 ** 53, 'RangeError', '9007199254740992', whole],
+    ['retryMs', '5', 'TypeError', '"5"', whole],
+    ['retryMs', null, 'TypeError', 'null', whole],
+    ['maxAgeMs', 0, 'RangeError', '0', times(1)],
+    ['maxAgeMs', -1, 'RangeError', '-1', times(1)],
+    ['maxAgeMs', NaN, 'RangeError', 'NaN', times(1)],
+    ['maxAgeMs', '10m', 'TypeError', '"10m"', times(1)],
+    ['maxAgeMs', null, 'TypeError', 'null', times(1)],
+    ['maxAgeMs', [0, 5], 'RangeError', '[0, 5]', range],
+    ['maxAgeMs', [5, 1], 'RangeError', '[5, 1]', range],
+    ['maxAgeMs', [5, Infinity], 'RangeError', '[5, Infinity]', range],
+    ['maxAgeMs', [NaN, 5], 'RangeError', '[NaN, 5]', range],
+    ['maxAgeMs', ['1', 5], 'TypeError', '["1", 5]', range],
+    ['maxAgeMs', [5], 'TypeError', 'an array of 1', range],
+    ['writeTimeoutMs', 0, 'RangeError', '0', times(1)],
+    ['writeTimeoutMs', NaN, 'RangeError', 'NaN', times(1)],
+    ['writeTimeoutMs', '30s', 'TypeError', '"30s"', times(1)],
+    ['writeTimeoutMs', null, 'TypeError', 'null', times(1)],
+  ]
+  for (const [option, value, name, described, right] of cases) {
+    assert.throws(() => checkOptions({ [option]: value } as SseOptions), {
+      name,
+      message: `Cannot stream with ${option} ${described}: it must be ${right}`,
+    })
+  }
+})
+
+test('until is a Date that is one, or a function', () => {
+  for (const [until, described] of [
+    [new Date(NaN), 'an instance of Date'],
+    [Date.now(), /^\d+$/],
+    ['2030-01-01', '"2030-01-01"'],
+    [null, 'null'],
+  ] as const) {
+    assert.throws(
+      () => checkOptions({ until } as unknown as SseOptions),
+      (error: Error) => {
+        assert.equal(error.name, 'TypeError')
+        const [, shown] = /^Cannot stream with until (.*): it must be a Date$/.exec(error.message)!
+        if (typeof described === 'string') assert.equal(shown, described)
+        else assert.match(shown!, described)
+        return true
+      },
+    )
+  }
+})
+
+test('onEnd and mapError are functions', () => {
+  for (const option of ['onEnd', 'mapError']) {
+    for (const [value, described] of [
+      [null, 'null'],
+      ['log', '"log"'],
+      [{}, 'a plain object'],
+    ]) {
+      assert.throws(() => checkOptions({ [option]: value }), {
+        name: 'TypeError',
+        message: `Cannot stream with ${option} ${String(described)}: it must be a function`,
+      })
+    }
+  }
+})
+
 test('finish is true or false, and nothing like it', () => {
   for (const [finish, described] of [
     [1, '1'],
@@ -94,7 +213,7 @@ test('options are an object', () => {
   ]) {
     assert.throws(() => checkOptions(options as SseOptions), {
       name: 'TypeError',
-      message: `Cannot stream with ${String(described)} as options: expected an object with stopRetryMs or finish`,
+      message: `Cannot stream with ${String(described)} as options: expected an object such as { heartbeatMs: 15_000 }`,
     })
   }
 })

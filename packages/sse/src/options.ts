@@ -33,7 +33,7 @@ export interface SseOptions {
    * 0 for none. */
   heartbeatMs?: number
   /** How long the client waits before it reconnects, in milliseconds: said when the stream opens. Default: the
-   * client's own time, a few seconds. */
+   * client's own time, a few seconds; with `maxAgeMs` 3000. */
   retryMs?: number
   /** The range, in milliseconds, of the `retry` that a stream says last when the server stops: an
    * integer that is drawn for each stream, every one as likely. Default `[1000, 5000]`.
@@ -48,11 +48,12 @@ export interface SseOptions {
    * Default false: the stop ends the stream. With true it says no last `retry`. */
   finish?: boolean
   /** How old the stream may get, in milliseconds; a range is drawn from, so that not all end together. It then ends
-   * whole, with a `retry` of less than a second, and the client comes back: to another server, perhaps, or
-   * with a new token. Default `Infinity`. */
+   * whole, with a `retry` of at most a second, and the client comes back: to another server, perhaps, or
+   * with a new token. It then is told `retryMs`, which must not stay that short. Default `Infinity`. */
   maxAgeMs?: number | readonly [min: number, max: number]
-  /** When the stream ends because the client may not have it any longer: the expiry of its token, say. What
-   * the client gets when it comes back is for the handlers before this one to say. Default: never. */
+  /** When the stream ends because the client may not have it any longer: the expiry of its token, say. Exact to
+   * a second; where it has come before the stream begins, nothing is sent of it. What the client gets when it
+   * comes back is for the handlers before this one to say. Default: never. */
   until?: Date | ((conn: Conn) => Date | undefined)
   /** How long the client may leave what was written to it unread, in milliseconds, before it is cut. Default
    * 60 000; `Infinity` for ever. */
@@ -97,12 +98,15 @@ export function checkOptions(options: SseOptions | undefined): StreamOptions {
   if (mapError !== undefined && typeof mapError !== 'function')
     refuse('mapError', mapError, 'a function')
   if (until !== undefined && typeof until !== 'function') checkDate(until)
+  const ages = checkAge(maxAgeMs)
+  // Else the short time that a client is told when its stream is too old would be its time for ever.
+  const retry = retryMs === undefined && ages[0] < Infinity ? 3000 : retryMs
   return {
     heartbeatMs: checkTime('heartbeatMs', heartbeatMs, 0) || Infinity,
-    retryMs: retryMs === undefined ? undefined : checkWhole('retryMs', retryMs),
+    retryMs: retry === undefined ? undefined : checkWhole('retryMs', retry),
     stopRetryMs: checkRange('stopRetryMs', stopRetryMs, isWhole),
     finish,
-    maxAgeMs: checkRange('maxAgeMs', Array.isArray(maxAgeMs) ? maxAgeMs : [maxAgeMs, maxAgeMs]),
+    maxAgeMs: ages,
     until,
     writeTimeoutMs: checkTime('writeTimeoutMs', writeTimeoutMs, 1),
     onEnd,
@@ -115,6 +119,12 @@ export function checkOptions(options: SseOptions | undefined): StreamOptions {
 export function checkDate(until: unknown): Date {
   if (until instanceof Date && !Number.isNaN(until.getTime())) return until
   return refuse('until', until, 'a Date')
+}
+
+function checkAge(maxAgeMs: unknown): readonly [min: number, max: number] {
+  if (Array.isArray(maxAgeMs)) return checkRange('maxAgeMs', maxAgeMs)
+  const age = checkTime('maxAgeMs', maxAgeMs, 1)
+  return [age, age]
 }
 
 function checkTime(option: string, value: unknown, least: number): number {

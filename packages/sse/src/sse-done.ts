@@ -13,6 +13,6 @@ declare module '@wakerobin/core' {
 }
 
 Conn.prototype.sseDone = function (this: Conn): Halted {
-  this.takeResponseBody()
-  return this.withStatus(204).halt()
+  // A stream that was the body is let go by it.
+  return this.withStatus(204).withBody('').halt()
 }

@@ -39,6 +39,10 @@ export function sseLimits<In = never>(limits: SseLimits<In>): HandlerObject<In> 
   const { total = Infinity, per, retryMs = [5000, 15_000] } = limits
   checkLimit('total', total)
   if (per !== undefined) {
+    if (typeof per !== 'object' || per === null)
+      throw new TypeError(
+        `Cannot limit streams with per ${describe(per)}: expected an object such as { key: (conn) => conn.peerIp, max: 6 }`,
+      )
     checkLimit('per.max', per.max)
     if (typeof per.key !== 'function')
       throw new TypeError(
@@ -72,9 +76,14 @@ export function sseLimits<In = never>(limits: SseLimits<In>): HandlerObject<In> 
 
 function refuse(conn: Conn, [min, max]: readonly [min: number, max: number]): Conn {
   const retry = min + Math.floor(Math.random() * (max - min + 1))
-  if (wantsEventStream(conn)) return withSseStream(conn, [{ retry }])
+  if (isEventSource(conn)) return withSseStream(conn, [{ retry }])
   conn.responseHeaders.set('Retry-After', Math.ceil(retry / 1000))
   return conn.withStatus(503).withBody('').halt()
+}
+
+/** Others than GET come from clients that send it by fetch, and read the status. */
+function isEventSource(conn: Conn): boolean {
+  return (conn.method === 'GET' || conn.method === 'HEAD') && wantsEventStream(conn)
 }
 
 function checkLimit(name: string, value: unknown): void {

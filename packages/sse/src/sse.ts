@@ -13,7 +13,8 @@ import type { SseSource } from './with-sse-stream.ts'
 
 /** What `connect` is given besides the conn. */
 export interface SseContext {
-  /** Aborts when the stream is over, for whatever reason, or when there will be none. */
+  /** Aborts when the stream is over, for whatever reason; where there is none, when the answer in its place is over,
+   * or at once, where the conn is passed on. */
   readonly signal: AbortSignal
   /** The id of the last event that the client has got, where it says one. */
   readonly lastEventId: string | undefined
@@ -48,6 +49,10 @@ export function sse<In = never>(connect: SseConnect<In>, options?: SseOptions): 
     throw new TypeError(`Cannot connect with ${describe(connect)}: expected a function of the conn`)
   const checked = checkOptions(options)
   const answer = (conn: Conn, context: Context, given: SseAnswer): Conn | void => {
+    if (given instanceof Conn && given.isHalted) {
+      given.afterSend(context.over) // what it was answered with may be at work until then
+      return given
+    }
     if (given === undefined || given === null || given instanceof Conn) {
       context.over()
       return given ?? undefined

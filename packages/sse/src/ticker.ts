@@ -41,6 +41,11 @@ export class Ticker {
     return this.#registered.size
   }
 
+  /** How much time passes between two ticks, in milliseconds. */
+  get tickMs(): number {
+    return this.#tickMs
+  }
+
   #restart(tickMs: number): void {
     clearInterval(this.#timer)
     this.#tickMs = tickMs

@@ -1,0 +1,21 @@
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+
+test('after 10,000 event streams the heap is where it was, and no timer, connection or guard is left', async () => {
+  const program = fileURLToPath(new URL('../fixtures/connects.ts', import.meta.url))
+  const flags = process.execArgv.filter((flag) => !flag.startsWith('--test'))
+  const child = spawn(process.execPath, ['--expose-gc', ...flags, program], {
+    env: { ...process.env, NODE_TEST_CONTEXT: undefined, NODE_V8_COVERAGE: undefined },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  let output = ''
+  child.stdout.setEncoding('utf8').on('data', (text: string) => (output += text))
+  const [code] = await once(child, 'close')
+  assert.equal(code, 0)
+  const { bytesEach, ...left } = JSON.parse(output)
+  assert(bytesEach < 100, `${bytesEach} bytes of heap are left of each stream`)
+  assert.deepEqual(left, { ends: 10_000, guards: 1, connections: 0, timers: [] })
+})

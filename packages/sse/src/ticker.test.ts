@@ -1,0 +1,144 @@
+import assert from 'node:assert/strict'
+import { test, type TestContext } from 'node:test'
+
+import { Ticker, tickFor } from './ticker.ts'
+import type { Ticking } from './ticker.ts'
+
+test('everybody who is registered is asked, with the time that has passed for all', () => {
+  const ticker = new Ticker()
+  const [one, two] = [new Recorder(), new Recorder()]
+  ticker.add(one)
+  ticker.advance(300)
+  ticker.add(two)
+  ticker.advance(700)
+  assert.equal(ticker.size, 2)
+  ticker.delete(one)
+  ticker.advance(1000)
+  ticker.delete(two)
+  ticker.advance(1000)
+  assert.deepEqual(one.times, [300, 1000])
+  assert.deepEqual(two.times, [1000, 2000])
+  assert.equal(ticker.size, 0)
+})
+
+test('who leaves while all are asked is asked no more, and the others are', () => {
+  const ticker = new Ticker()
+  const later = new Recorder()
+  const leaver = new Recorder(1000, () => {
+    ticker.delete(leaver)
+    ticker.delete(later)
+  })
+  const last = new Recorder()
+  for (const each of [leaver, later, last]) ticker.add(each)
+  ticker.advance(1)
+  ticker.advance(1)
+  ticker.delete(last)
+  assert.deepEqual([leaver.times, later.times, last.times], [[1], [], [1, 2]])
+})
+
+test('there is one timer, of the shortest time that is asked for, and it keeps no process alive', (t) => {
+  const timers = fakeIntervals(t)
+  const ticker = new Ticker()
+  const recorders = [1000, 1000, 250, 500].map((tickMs) => new Recorder(tickMs))
+  const set: number[][] = []
+  for (const recorder of recorders) {
+    ticker.add(recorder)
+    set.push(timers.open.map(({ ms }) => ms))
+  }
+  assert.deepEqual(set, [[1000], [1000], [250], [250]])
+  assert(timers.all.every(({ isUnref }) => isUnref))
+  timers.open[0]!.callback()
+  for (const { times } of recorders) assert.deepEqual(times, [250])
+})
+
+test('without anybody there is no timer, and who comes then has one again', (t) => {
+  const timers = fakeIntervals(t)
+  const ticker = new Ticker()
+  const [quick, slow] = [new Recorder(10), new Recorder(1000)]
+  ticker.delete(quick) // was never there
+  ticker.add(quick)
+  ticker.add(slow)
+  ticker.delete(quick)
+  assert.equal(timers.open.length, 1)
+  ticker.delete(slow)
+  ticker.delete(slow)
+  assert.deepEqual(timers.open, [])
+  ticker.add(slow)
+  assert.deepEqual(
+    timers.open.map(({ ms }) => ms),
+    [1000],
+  )
+  ticker.delete(slow)
+})
+
+test('where timers are numbers, as outside of Node, it ticks all the same', (t) => {
+  let callback = (): void => {}
+  t.mock.method(globalThis, 'setInterval', (given: () => void) => {
+    callback = given
+    return 7
+  })
+  const ticker = new Ticker()
+  const recorder = new Recorder(5)
+  ticker.add(recorder)
+  callback()
+  assert.deepEqual(recorder.times, [5])
+})
+
+test('times are exact to a tenth of the shortest, and to a second at the least', () => {
+  const cases: [number[], number][] = [
+    [[15_000, Infinity, 60_000], 1000],
+    [[Infinity], 1000],
+    [[10_000], 1000],
+    [[9_999, 60_000], 999],
+    [[1000, 500], 50],
+    [[10], 1],
+    [[1], 1],
+    [[0.5], 1],
+  ]
+  for (const [times, tick] of cases) assert.equal(tickFor(times), tick, String(times))
+})
+
+class Recorder implements Ticking {
+  readonly tickMs: number
+  readonly times: number[] = []
+  readonly #onTick: () => void
+
+  constructor(tickMs = 1000, onTick: () => void = () => {}) {
+    this.tickMs = tickMs
+    this.#onTick = onTick
+  }
+
+  tick(now: number): void {
+    this.times.push(now)
+    this.#onTick()
+  }
+}
+
+interface FakeInterval {
+  readonly ms: number
+  readonly callback: () => void
+  isUnref: boolean
+  unref(): void
+}
+
+/** In place of the intervals of the platform until the test ends. */
+function fakeIntervals(t: TestContext): { all: FakeInterval[]; open: FakeInterval[] } {
+  const intervals: { all: FakeInterval[]; open: FakeInterval[] } = { all: [], open: [] }
+  t.mock.method(globalThis, 'setInterval', (callback: () => void, ms: number) => {
+    const interval: FakeInterval = {
+      ms,
+      callback,
+      isUnref: false,
+      unref() {
+        this.isUnref = true
+      },
+    }
+    intervals.all.push(interval)
+    intervals.open.push(interval)
+    return interval
+  })
+  t.mock.method(globalThis, 'clearInterval', (interval: FakeInterval | undefined) => {
+    intervals.open = intervals.open.filter((each) => each !== interval)
+  })
+  return intervals
+}
