@@ -1,10 +1,11 @@
-/** Runs the benches that are named, or all:  npm run bench [program] [hello] [stop] */
+/** Runs the benches that are named, or all:  npm run bench [program] [hello] [stop] [streams] */
 
 import { hello } from './hello.ts'
 import { program } from './program.ts'
 import { stop } from './stop.ts'
+import { streams } from './streams.ts'
 
-const benches: Record<string, () => Promise<void>> = { program, hello, stop }
+const benches: Record<string, () => Promise<void>> = { program, hello, stop, streams }
 
 const wanted = process.argv.slice(2)
 for (const name of wanted) {

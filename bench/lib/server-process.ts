@@ -19,7 +19,7 @@ export class ServerProcess implements AsyncDisposable {
   /** Starts `bench/servers/<name>.ts`, which reports its port when it listens. */
   static async start(name: string): Promise<ServerProcess> {
     const child = fork(join(import.meta.dirname, `../servers/${name}.ts`), {
-      execArgv: ['--import', 'tsx'],
+      execArgv: ['--import', 'tsx', '--expose-gc'],
       env: { ...process.env, NODE_ENV: 'production' },
     })
     const [port] = (await once(child, 'message')) as [number]
@@ -27,11 +27,20 @@ export class ServerProcess implements AsyncDisposable {
   }
 
   /** The CPU time that the process has used since its start, in microseconds. */
-  async cpuMicros(): Promise<number> {
+  cpuMicros(): Promise<number> {
+    return this.#ask('cpu')
+  }
+
+  /** What is alive on its heap, in bytes. */
+  heapBytes(): Promise<number> {
+    return this.#ask('heap')
+  }
+
+  async #ask(question: 'cpu' | 'heap'): Promise<number> {
     const answer = once(this.#child, 'message')
-    this.#child.send('cpu')
-    const [micros] = (await answer) as [number]
-    return micros
+    this.#child.send(question)
+    const [number] = (await answer) as [number]
+    return number
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -41,11 +50,18 @@ export class ServerProcess implements AsyncDisposable {
   }
 }
 
-/** In the contestant: reports the port, and the CPU time when asked. */
+/** In the contestant: reports the port, and what is asked for. */
 export function report(port: number): void {
-  process.on('message', () => {
-    const { user, system } = process.cpuUsage()
-    process.send!(user + system)
-  })
+  process.on('message', (question) => process.send!(question === 'cpu' ? cpuMicros() : heapBytes()))
   process.send!(port)
+}
+
+function cpuMicros(): number {
+  const { user, system } = process.cpuUsage()
+  return user + system
+}
+
+function heapBytes(): number {
+  for (let times = 0; times < 3; times++) gc!()
+  return process.memoryUsage().heapUsed
 }

@@ -9,7 +9,7 @@ export {
   type BodySource,
 } from './body.ts'
 export { callSafely } from './call-safely.ts'
-export { failConn, hasAfterSend, settleConn } from './conn.ts'
+export { failConn, hasAfterSend, packConn, settleConn } from './conn.ts'
 export { describe } from './describe.ts'
 export { finalize, type FinalResponse } from './finalize.ts'
 export { closeInfo } from './info.ts'

@@ -50,6 +50,9 @@ export let settleConn: (conn: Conn, isSent: boolean, onError: (error: unknown) =
 /** Whether anybody wants to know how the response ended. */
 export let hasAfterSend: (conn: Conn) => boolean
 
+/** Keeps the request in as little memory as it takes. What was changed in its headers is kept as it is. */
+export let packConn: (conn: Conn) => void
+
 /** The response headers as `name, value…`, without making a map where none was set. */
 export let rawResponseHeaders: (conn: Conn) => readonly string[]
 
@@ -349,6 +352,12 @@ export class Conn<in P = never> {
         }
       }
       conn.#afterSend = undefined
+    }
+    packConn = (conn) => {
+      if (conn.#requestHeaders?.isAsReceived === false) return
+      conn.#requestHeaders = undefined
+      conn.#target = undefined
+      conn.#incoming.pack?.()
     }
     hasAfterSend = (conn) => conn.#afterSend !== undefined
     rawResponseHeaders = (conn) => conn.#responseHeaders?.toRawHeaders() ?? noHeaders

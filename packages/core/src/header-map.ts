@@ -82,6 +82,11 @@ export class HeaderMap implements Iterable<[name: string, value: string]> {
     return this.#find(name, 0) !== -1
   }
 
+  /** Whether it is what a server has received, and nothing was changed. */
+  get isAsReceived(): boolean {
+    return this.#isBorrowed
+  }
+
   /** True when there is no field at all. */
   get isEmpty(): boolean {
     return this.#lines.length === 0

@@ -23,6 +23,8 @@ export interface Incoming {
   readonly isDisconnected: boolean
   /** Calls back once when the client leaves before its response is complete. */
   onDisconnect(callback: () => void): void
+  /** Keeps what was received in as little memory as it takes: the response is one that goes on for long. */
+  pack?(): void
   /** The request body, as it arrives. Called once at most. */
   openBody(): AsyncIterable<Uint8Array>
 }

@@ -4,7 +4,7 @@ import type { ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 
 import type { BodySink, BodySource, Conn } from '@wakerobin/core'
-import { Chunk } from '@wakerobin/core/adapter'
+import { Chunk, packConn } from '@wakerobin/core/adapter'
 
 import { maxTimerMs } from './clock.ts'
 import type { Exchange } from './send.ts'
@@ -73,12 +73,14 @@ export class ActiveBodies {
   }
 }
 
-/** The head of a response, which goes out with the first bytes of its body. */
-export interface Head {
-  /** Makes it. */
-  write(): void
+/** What is to be done for a streaming body besides its bytes. */
+export interface StreamDelivery {
+  /** Makes the head, which goes out with the first bytes of the body. */
+  writeHead(): void
   /** Sends an error in its place. */
   fail(): void
+  /** The response is over. */
+  settle(isSent: boolean): void
 }
 
 /** Takes a source to a response.
@@ -91,13 +93,13 @@ export class ResponseSink implements BodySink {
   readonly #source: BodySource
   readonly #length: number | undefined
   readonly #exchange: Exchange
-  readonly #head: Head
+  readonly #delivery: StreamDelivery
   readonly #socket: Socket
-  readonly #forget: () => void
   #written = 0
   #isHeadOut = false
   #isCorked = false
-  #isFull = false
+  /** Set while there is no room. */
+  #onDrain: (() => void) | undefined
   #isOver = false
 
   /** @param length What the body must amount to, in bytes, where it is known. */
@@ -106,16 +108,17 @@ export class ResponseSink implements BodySink {
     source: BodySource,
     length: number | undefined,
     exchange: Exchange,
-    head: Head,
+    delivery: StreamDelivery,
   ) {
-    this.#head = head
+    this.#delivery = delivery
     this.#conn = conn
     this.#source = source
     this.#length = length
     this.#exchange = exchange
     this.response = exchange.response
     this.#socket = exchange.connection.socket
-    this.#forget = exchange.connection.onClose(this.#onGone)
+    exchange.connection.onClose(this.#onGone)
+    this.response.on('finish', this.#onFinished)
   }
 
   /** Sends the head and starts the source, as soon as the response's turn has come. */
@@ -142,10 +145,7 @@ export class ResponseSink implements BodySink {
     if (!this.#sendHead()) return false
     this.#cork()
     const hasRoom = this.#socket.write(this.#frame(chunk))
-    if (!hasRoom && !this.#isFull) {
-      this.#isFull = true
-      this.#socket.once('drain', this.#onDrain)
-    }
+    if (!hasRoom) this.#waitForRoom()
     return hasRoom
   }
 
@@ -179,8 +179,9 @@ export class ResponseSink implements BodySink {
     if (this.#isOver) return
     if (this.#isHeadOut) this.#destroy()
     else this.#finish()
-    this.#report(error)
-    if (!this.#isHeadOut) this.#head.fail()
+    // A source that heeds conn.signal fails when the client leaves: that is no news.
+    if (!(this.#conn.isDisconnected && isAbort(error))) this.#report(error)
+    if (!this.#isHeadOut) this.#delivery.fail()
   }
 
   /** Aborts for an error that the source does not know of. Its `closed` comes when its own call has returned. */
@@ -220,13 +221,14 @@ export class ResponseSink implements BodySink {
         this.#onGone()
         return
       }
-      this.#socket.once('end', this.#onGone)
+      this.#socket.on('end', this.#onGone)
       // The end is behind what is left of the request, which nobody reads any more.
       const { req } = this.response
       if (!req.complete && req.readableFlowing === null) req.resume()
     }
     this.#call(() => this.#source.start(this))
     if (this.#isOver || !this.#sendHead()) return
+    if (this.isEndless) packConn(this.#conn)
     // Only now: a source that has not started cannot say last words.
     this.#exchange.bodies.add(this)
   }
@@ -249,7 +251,7 @@ export class ResponseSink implements BodySink {
   #sendHead(): boolean {
     if (this.#isHeadOut) return true
     try {
-      this.#head.write()
+      this.#delivery.writeHead()
     } catch (error) {
       this.#refuse(error)
       return false
@@ -269,35 +271,44 @@ export class ResponseSink implements BodySink {
     if (this.#isCorked) return
     this.#isCorked = true
     this.#socket.cork()
-    process.nextTick(this.#uncork)
+    process.nextTick(uncork, this)
   }
 
-  readonly #uncork = (): void => {
+  uncork(): void {
     this.#isCorked = false
     this.#socket.uncork()
   }
 
-  readonly #onDrain = (): void => {
+  #waitForRoom(): void {
+    if (this.#onDrain !== undefined) return
     // Not within this turn: to a client that reads as fast as we write, a source that always has more
     // would write for ever, and nobody else would get a turn.
-    setImmediate(() => {
-      this.#isFull = false
-      if (!this.#isOver) this.#call(() => this.#source.drained())
-    })
+    this.#onDrain = () =>
+      setImmediate(() => {
+        this.#onDrain = undefined
+        if (!this.#isOver) this.#call(() => this.#source.drained())
+      })
+    this.#socket.once('drain', this.#onDrain)
   }
 
   /** The client has left, or an event stream's client will not read any more. */
   readonly #onGone = (): void => {
-    if (this.#isOver) return
-    this.#finish()
-    this.#call(() => this.#source.closed())
-    this.#socket.destroy()
+    if (!this.#isOver) {
+      this.#finish()
+      this.#call(() => this.#source.closed())
+      this.#socket.destroy()
+    }
+    this.#delivery.settle(false)
+  }
+
+  readonly #onFinished = (): void => {
+    this.#exchange.connection.offClose(this.#onGone)
+    this.#delivery.settle(isTaken(this.#exchange))
   }
 
   #finish(): void {
     this.#isOver = true
-    this.#forget()
-    this.#socket.off('drain', this.#onDrain)
+    if (this.#onDrain !== undefined) this.#socket.off('drain', this.#onDrain)
     this.#socket.off('end', this.#onGone)
     this.#exchange.bodies.delete(this)
   }
@@ -307,6 +318,21 @@ export class ResponseSink implements BodySink {
       return asBuffer(chunk instanceof Uint8Array ? chunk : chunk.bytes)
     return (chunk instanceof Uint8Array ? new Chunk(chunk) : chunk).framed(asBuffer) as Buffer
   }
+}
+
+function isAbort(error: unknown): boolean {
+  return error instanceof Error && error.name === 'AbortError'
+}
+
+/** A listener for all, rather than a closure for each. */
+function uncork(sink: ResponseSink): void {
+  sink.uncork()
+}
+
+/** Whether a finished response was handed to the network: node says `finish` also when the socket was destroyed with
+ * writes in it, or a write has failed. */
+export function isTaken({ connection: { socket } }: Exchange): boolean {
+  return !socket.destroyed && socket.errored === null
 }
 
 /** How long the end of an event stream may be left unread, in milliseconds. */

@@ -31,9 +31,9 @@ export class Connection {
   #wasKept = false
   /** Whether that response says so. */
   #saysClose = false
-  readonly #onClose = new Set<() => void>()
-  readonly #onEnd = new Set<() => void>()
-
+  // Made when first used: memory that an open connection holds is memory times ten thousand.
+  #onClose: Set<() => void> | undefined
+  #onEnd: Set<() => void> | undefined
   readonly #halfClosedMs: number
   #isEnding = false
 
@@ -41,7 +41,7 @@ export class Connection {
     this.socket = socket
     this.#halfClosedMs = Math.min(halfClosedMs, maxTimerMs)
     // Node's own way to close after the last response, which would destroy the socket at once.
-    socket.destroySoon = () => this.end()
+    socket.destroySoon = endSoon
     const ip = socket.remoteAddress
     this.peerIp = ip?.startsWith('::ffff:') === true && ip.includes('.') ? ip.slice(7) : ip
   }
@@ -134,17 +134,25 @@ export class Connection {
     this.end()
   }
 
-  /** Calls back when the connection is gone. Returns the way to take that back. */
-  onClose(callback: () => void): () => void {
+  /** Calls back when the connection is gone. */
+  onClose(callback: () => void): void {
+    this.#onClose ??= new Set()
     this.#onClose.add(callback)
-    return () => this.#onClose.delete(callback)
+  }
+
+  offClose(callback: () => void): void {
+    this.#onClose?.delete(callback)
   }
 
   /** Calls back when the client has ended its side, which is all that is seen of one that left in
-   * good order, or when the connection is gone. Returns the way to take that back. */
-  onEnd(callback: () => void): () => void {
+   * good order, or when the connection is gone. */
+  onEnd(callback: () => void): void {
+    this.#onEnd ??= new Set()
     this.#onEnd.add(callback)
-    return () => this.#onEnd.delete(callback)
+  }
+
+  offEnd(callback: () => void): void {
+    this.#onEnd?.delete(callback)
   }
 
   ended(): void {
@@ -154,13 +162,15 @@ export class Connection {
 
   closed(): void {
     this.#callOnEnd()
-    for (const callback of this.#onClose) callback()
-    this.#onClose.clear()
+    const callbacks = this.#onClose
+    this.#onClose = undefined
+    for (const callback of callbacks ?? []) callback()
   }
 
   #callOnEnd(): void {
-    for (const callback of this.#onEnd) callback()
-    this.#onEnd.clear()
+    const callbacks = this.#onEnd
+    this.#onEnd = undefined
+    for (const callback of callbacks ?? []) callback()
   }
 
   /** Says goodbye: FIN, and the end of the socket soon after. Reading goes on meanwhile: a socket that
@@ -213,10 +223,20 @@ function pathOf(target: string): string {
 const connectionOf = Symbol('connection')
 type SocketWithConnection = Socket & { [connectionOf]?: Connection }
 
+// Listeners for all sockets, rather than closures for each.
+function endSoon(this: SocketWithConnection): void {
+  this[connectionOf]!.end()
+}
+
+function onSocketEnd(this: SocketWithConnection): void {
+  this[connectionOf]!.ended()
+}
+
 /** The connections of a server. */
 export class Connections implements Iterable<Connection> {
   readonly #open = new Set<Connection>()
   readonly #halfClosedMs: number
+  readonly #onSocketClose: (this: SocketWithConnection) => void
   #onEmpty: (() => void) | undefined
   #empty: Promise<void> | undefined
   /** How many there have been. */
@@ -225,6 +245,10 @@ export class Connections implements Iterable<Connection> {
   /** @param halfClosedMs How long a client that has ended its side is waited for. */
   constructor(halfClosedMs: number) {
     this.#halfClosedMs = halfClosedMs
+    const forget = (connection: Connection): void => this.#forget(connection)
+    this.#onSocketClose = function () {
+      forget(this[connectionOf]!)
+    }
   }
 
   /** Takes in a new socket until it closes. */
@@ -233,12 +257,14 @@ export class Connections implements Iterable<Connection> {
     ;(socket as SocketWithConnection)[connectionOf] = connection
     this.#open.add(connection)
     this.accepted++
-    socket.once('end', () => connection.ended())
-    socket.once('close', () => {
-      this.#open.delete(connection)
-      connection.closed()
-      if (this.#open.size === 0) this.#onEmpty?.()
-    })
+    socket.on('end', onSocketEnd)
+    socket.on('close', this.#onSocketClose)
+  }
+
+  #forget(connection: Connection): void {
+    this.#open.delete(connection)
+    connection.closed()
+    if (this.#open.size === 0) this.#onEmpty?.()
   }
 
   /** The connection of a socket that was added. */

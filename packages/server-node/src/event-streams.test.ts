@@ -311,3 +311,59 @@ function listenersOf(socket: Socket): Record<string, number> {
   const names = socket.eventNames().map(String).toSorted()
   return Object.fromEntries(names.map((name) => [name, socket.listenerCount(name)]))
 }
+
+test('what a request said can be read for as long as its stream is open, and when it is over', async (t) => {
+  const seen: unknown[] = []
+  const note = (conn: Conn): void => {
+    seen.push([conn.requestHeaders.get('x-word'), conn.requestHeaders.get('X-BYTES'), conn.path])
+  }
+  const server = await start(t, (conn) => {
+    if (conn.path === '/changed') conn.requestHeaders.set('x-word', 'changed')
+    note(conn)
+    return conn.withSseStream(
+      async function* () {
+        yield 'first'
+        await turns()
+        note(conn)
+      },
+      { onEnd: (ended) => note(ended) },
+    )
+  })
+  const client = await server.connect()
+  for (const [path, word] of [
+    ['/plain', 'word'],
+    ['/changed', 'changed'],
+  ] as const) {
+    client.send(
+      Buffer.from(`GET ${path} HTTP/1.1\r\nHost: test\r\nX-Word: word\r\nX-Bytes: grün\r\n\r\n`),
+    )
+    await client.response()
+    await until('onEnd was told', () => seen.length === 3)
+    for (const each of seen.splice(0)) assert.deepEqual(each, [word, 'grün', path])
+  }
+})
+
+test('a source that fails because conn.signal has aborted is no error to report', async (t) => {
+  let failed = (): void => {}
+  const server = await start(t, (conn) => {
+    const failing = new Promise<never>((_, reject) => {
+      conn.signal.addEventListener('abort', () => {
+        reject(conn.signal.reason as Error)
+        failed()
+      })
+    })
+    return conn.ok(
+      (async function* () {
+        yield 'first'
+        await failing
+      })(),
+    )
+  })
+  const client = await server.connect()
+  await client.get('/').received('first')
+  const hasFailed = new Promise<void>((resolve) => (failed = resolve))
+  client.socket.end()
+  await hasFailed
+  await client.closed()
+  assert.deepEqual(server.errors, [])
+})

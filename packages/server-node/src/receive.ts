@@ -17,12 +17,17 @@ export function receive(
   return new Conn(new NodeIncoming(request, response, connection, server))
 }
 
+const noLines: string[] = []
+const noHeaders = {}
+
 class NodeIncoming implements Incoming {
   readonly startTime: number
   readonly server: ServerContext
   readonly #request: IncomingMessage
   readonly #response: ServerResponse
   readonly #connection: Connection
+  /** The raw headers as one string: no line break can be in one. */
+  #packed: string | undefined
 
   constructor(
     request: IncomingMessage,
@@ -46,7 +51,14 @@ class NodeIncoming implements Incoming {
   }
 
   get rawHeaders(): readonly string[] {
-    return this.#request.rawHeaders
+    return this.#packed?.split('\n') ?? this.#request.rawHeaders
+  }
+
+  pack(): void {
+    this.#packed ??= this.#request.rawHeaders.join('\n')
+    // Node has parsed them too, to look for Host and Expect.
+    this.#request.rawHeaders = noLines
+    this.#request.headers = noHeaders
   }
 
   get httpVersion(): string {
@@ -66,8 +78,8 @@ class NodeIncoming implements Incoming {
   }
 
   onDisconnect(callback: () => void): void {
-    const forget = this.#connection.onEnd(callback)
-    this.#response.once('finish', forget)
+    this.#connection.onEnd(callback)
+    this.#response.once('finish', () => this.#connection.offEnd(callback))
   }
 
   async *openBody(): AsyncGenerator<Uint8Array, void, undefined> {

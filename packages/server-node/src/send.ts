@@ -12,7 +12,7 @@ import {
   type FinalResponse,
 } from '@wakerobin/core/adapter'
 
-import { ResponseSink, type ActiveBodies } from './body-sink.ts'
+import { isTaken, ResponseSink, type ActiveBodies, type StreamDelivery } from './body-sink.ts'
 import type { Connection } from './connections.ts'
 
 /** One request on its way to its response. */
@@ -33,12 +33,8 @@ export function send(conn: Conn, exchange: Exchange): void {
     return
   }
   if (isBodySource(body)) {
-    settleWhenOver(conn, exchange) // also where nobody has asked: they may while it flows
-    const head = {
-      write: () => writeStreamHead(conn, final, exchange),
-      fail: () => sendFailure(conn, exchange),
-    }
-    new ResponseSink(conn, body, final.bodyLength, exchange, head).start()
+    const delivery = new Delivery(conn, exchange, final)
+    new ResponseSink(conn, body, final.bodyLength, exchange, delivery).start()
     return
   }
   if (hasAfterSend(conn)) settleWhenOver(conn, exchange)
@@ -51,6 +47,33 @@ export function send(conn: Conn, exchange: Exchange): void {
     return
   }
   writeBody(final, exchange)
+}
+
+/** What is to be done for a streaming body besides its bytes. */
+class Delivery implements StreamDelivery {
+  readonly #conn: Conn
+  readonly #exchange: Exchange
+  #final: FinalResponse | undefined
+
+  constructor(conn: Conn, exchange: Exchange, final: FinalResponse) {
+    this.#conn = conn
+    this.#exchange = exchange
+    this.#final = final
+  }
+
+  writeHead(): void {
+    writeStreamHead(this.#conn, this.#final!, this.#exchange)
+    this.#final = undefined
+  }
+
+  fail(): void {
+    sendFailure(this.#conn, this.#exchange)
+  }
+
+  // Also where nobody has asked for it yet: they may while the body flows.
+  settle(isSent: boolean): void {
+    settle(this.#conn, this.#exchange, isSent)
+  }
 }
 
 function finalOf(conn: Conn, { onError }: Exchange): FinalResponse {
@@ -118,12 +141,11 @@ function writeBody({ body, bodyLength }: FinalResponse, { response }: Exchange):
 
 /** Runs `afterSend` when all is handed to the network, or the client is gone before. */
 function settleWhenOver(conn: Conn, exchange: Exchange): void {
-  const forget = exchange.connection.onClose(() => settle(conn, exchange, false))
-  // Node says `finish` also when the socket was destroyed with writes in it, or a write has failed.
+  const onClose = (): void => settle(conn, exchange, false)
+  exchange.connection.onClose(onClose)
   exchange.response.once('finish', () => {
-    forget()
-    const { destroyed, errored } = exchange.connection.socket
-    settle(conn, exchange, !destroyed && errored === null)
+    exchange.connection.offClose(onClose)
+    settle(conn, exchange, isTaken(exchange))
   })
 }
 

@@ -216,12 +216,12 @@ export class NodeServer implements Part {
     // It waits for a response before it, and another request may come meanwhile: whether this is the last on
     // the connection is known when its turn has come.
     const go = (): void => {
-      forget()
+      connection.offClose(go)
       response.off('socket', onTurn)
       this.#send(conn, exchange)
     }
     const onTurn = (): void => process.nextTick(go)
-    const forget = connection.onClose(go)
+    connection.onClose(go)
     response.once('socket', onTurn)
   }
 

@@ -7,6 +7,8 @@ import type { Conn } from '@wakerobin/core'
  * It is where `Accept` is missing, names `text/event-stream` or `text/*`, or is no more than `*\/*`. Where other types
  * stand beside `*\/*`, as many HTTP clients send it for JSON, it is not. */
 export function acceptsEventStream(conn: Conn): boolean {
+  // As an EventSource says it.
+  if (conn.requestHeaders.get('accept') === 'text/event-stream') return true
   const ranges = rangesOf(conn)
   if (ranges === undefined) return true
   // The most specific range decides: `text/event-stream;q=0, */*` is a refusal.

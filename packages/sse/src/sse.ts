@@ -64,14 +64,21 @@ export function sse<In = never>(connect: SseConnect<In>, options?: SseOptions): 
     run(conn: Conn<In>) {
       if (!acceptsEventStream(conn)) return
       const context = new Context(conn)
+      const answerLater = async (given: PromiseLike<SseAnswer>): Promise<Conn | void> => {
+        try {
+          return answer(conn, context, await given)
+        } catch (error) {
+          context.over()
+          throw error
+        }
+      }
       try {
         const given = connect(conn, context)
         if (!isPromiseLike(given)) return answer(conn, context, given)
-        return Promise.resolve(given)
-          .then((later) => answer(conn, context, later))
-          .catch(context.fail)
+        return answerLater(given)
       } catch (error) {
-        return context.fail(error)
+        context.over()
+        throw error
       }
     },
   }
@@ -111,10 +118,5 @@ class Context implements SseContext {
     if (this.#controller === undefined) return
     this.#conn.signal.removeEventListener('abort', this.over)
     this.#controller.abort()
-  }
-
-  readonly fail = (error: unknown): never => {
-    this.over()
-    throw error
   }
 }
