@@ -55,10 +55,10 @@ export class Program {
    * @throws What an `init` throws, with its place as the message of an Error around it. */
   async init(info: Info): Promise<void> {
     // So that an init that never ends is named in the report of the stop.
-    const starting = new Swansong({ name: 'init', sites: false }, info.swansong)
+    const starting = new Swansong({ sites: false }, info.swansong)
     for (const { init, place } of this.#inits) {
       try {
-        await starting.guarded(() => init(info), place)
+        await starting.guarded(() => init(info), `init of ${place}`)
       } catch (error) {
         throw new Error(`Cannot start: init of ${place} failed: ${messageOf(error)}`, {
           cause: error,

@@ -857,3 +857,31 @@ function deferred<T = void>(): Deferred<T> {
   const promise = new Promise<T>((settle) => (resolve = settle))
   return { promise, resolve }
 }
+
+test('what an onStop does comes before the end of the streams, whoever begins the stop', async () => {
+  for (const begin of ['app', 'swansong'] as const) {
+    const log: string[] = []
+    const app = testApp((conn) => conn.ok(endless(() => log.push('stop'))))
+    const response = app.get('/')
+    await app.init()
+    app.swansong.onStop(() => log.push('onStop'))
+    while (app.openRequests[0]?.isStream !== true) await Promise.resolve()
+    void (begin === 'app' ? app.shutDown() : app.swansong.shutDown())
+    assert.equal((await response).status, 200)
+    assert.deepEqual(log, ['onStop', 'stop'])
+  }
+})
+
+function endless(onStop: () => void): BodySource {
+  let sink: BodySink
+  return {
+    isEndless: true,
+    start: (given) => (sink = given),
+    drained() {},
+    stop() {
+      onStop()
+      sink.end()
+    },
+    closed() {},
+  }
+}

@@ -125,9 +125,18 @@ export class TestApp {
       swansong,
       shared,
     })
-    swansong.onStop(() => {
-      for (const exchange of this.#open) exchange.body?.stop()
-    })
+    // After the callbacks of the app's own onStop: what they publish still reaches the streams.
+    swansong.onStop(() => queueMicrotask(() => this.stopping()))
+  }
+
+  /** The stop has begun: ends endless streams, as a server does. For subclasses, which may have more to do. */
+  stopping(): void {
+    this.stopStreams()
+  }
+
+  /** Ends endless streams. */
+  stopStreams(): void {
+    for (const exchange of this.#open) exchange.body?.stop()
   }
 
   /** Runs every `init`, once. Requests do it by themselves. */
@@ -229,7 +238,9 @@ export class TestApp {
 
   /** Begins the stop, as a server does: endless streams end. */
   shutDown(): Promise<void> {
-    return this.swansong.shutDown()
+    const completion = this.swansong.shutDown()
+    this.stopping()
+    return completion
   }
 
   async #run(exchange: Exchange): Promise<void> {

@@ -46,6 +46,8 @@ export class OpenReport {
   readonly requests: readonly RequestEntry[]
   /** Requests that are answered by an event stream. */
   readonly streams: readonly RequestEntry[]
+  /** Every `init` that is not done. */
+  readonly inits: readonly GuardEntry[]
   /** What else delays the stop: the guards that the app holds. */
   readonly guards: readonly GuardEntry[]
 
@@ -57,7 +59,9 @@ export class OpenReport {
     this.idleConnections = sum(work.map(({ idle }) => idle))
     this.requests = grouped(open.filter(({ isStream }) => !isStream))
     this.streams = grouped(open.filter(({ isStream }) => isStream))
-    this.guards = swansong.report().entries.filter(({ label }) => label !== serverGuardLabel)
+    const guards = swansong.report().entries.filter(({ label }) => label !== serverGuardLabel)
+    this.inits = guards.filter(isInit)
+    this.guards = guards.filter((guard) => !isInit(guard))
   }
 
   get requestCount(): number {
@@ -74,7 +78,7 @@ export class OpenReport {
 
   /** Whether nothing is open: a stop is done at once. */
   get isEmpty(): boolean {
-    return this.connections === 0 && this.guardCount === 0
+    return this.connections === 0 && this.inits.length === 0 && this.guardCount === 0
   }
 
   /** What is waited for, in one line: `2 requests, 3 event streams and 1 guard`. */
@@ -83,6 +87,7 @@ export class OpenReport {
       [this.requestCount, 'request'],
       [this.streamCount, 'event stream'],
       [this.idleConnections, 'idle connection'],
+      [this.inits.length, 'init'],
       [this.guardCount, 'guard'],
     ] as const
     const present = parts.filter(([count]) => count > 0).map(([count, noun]) => plural(count, noun))
@@ -97,9 +102,15 @@ export class OpenReport {
       `${this.phase}: ${this.summary}`,
       ...section(this.requestCount, 'request', this.requests.map(requestLine)),
       ...section(this.streamCount, 'event stream', this.streams.map(requestLine)),
+      ...section(this.inits.length, 'init', this.inits.map(GuardReport.lineOf)),
       ...section(this.guardCount, 'guard', this.guards.map(GuardReport.lineOf)),
     ].join('\n')
   }
+}
+
+/** Core takes such a guard for each `init`, with no site. */
+function isInit({ label, site }: GuardEntry): boolean {
+  return site === undefined && label?.startsWith('init of ') === true
 }
 
 export function plural(count: number, noun: string): string {

@@ -194,7 +194,7 @@ describe('run', { concurrency: 3 }, () => {
     program.kill('SIGTERM')
     assert.deepEqual(await program.ended(), success)
     assert.match(program.out, /\nStopped\nrun has resolved\n$/)
-    assert.match(program.err, /^Ending the process: still open are .*\bTimeout\b.*\n$/)
+    assert.match(program.err, /^Ending the process, which is still kept by: .*\bTimeout\b.*\n$/)
   })
 
   test('a Unix socket and an IPv6 address are said as they are', async (t) => {
@@ -255,8 +255,8 @@ describe('run', { concurrency: 3 }, () => {
     await program.prints('init')
     program.kill('SIGTERM')
     assert.deepEqual(await program.ended(), failure)
-    assert.match(program.out, /SIGTERM: stopping, waiting for 1 guard; once more to force\n/)
-    assert.match(program.err, /1 guard:\n  1 × init: app\[0\] .*database.* \(oldest /)
+    assert.match(program.out, /SIGTERM: stopping, waiting for 1 init; once more to force\n/)
+    assert.match(program.err, /1 init:\n  1 × init of app\[0\] .*database.* \(oldest /)
     assert.doesNotMatch(program.err, /before it had started/)
   })
 
@@ -323,7 +323,10 @@ describe('run', { concurrency: 3 }, () => {
       }
       assert.deepEqual(await program.ended(), failure)
       assert.ok(program.err.startsWith(`Uncaught: Error: ${message}\n    at `), program.err)
-      assert.match(program.out, /\nStopped\nrun has resolved\n$/)
+      assert.match(
+        program.out,
+        /\nAn uncaught error: stopping, waiting for 1 request .*; once more to force\nStopped, after an error\nrun has resolved\n$/,
+      )
     })
   }
 
@@ -338,7 +341,7 @@ describe('run', { concurrency: 3 }, () => {
     for (const client of [slow, faulty]) client.socket.end()
     assert.deepEqual(await program.ended(), failure)
     assert.match(program.err, /^Uncaught: Error: nobody catches this\n/)
-    assert.match(program.out, /\nStopped\n/)
+    assert.match(program.out, /\nStopped, after an error\n/)
   })
 
   test('[stopping 5.9] with stopOnUncaught: false such an error ends the process at once', async (t) => {
@@ -389,7 +392,7 @@ describe('run', { concurrency: 3 }, () => {
     assert.deepEqual(await program.ended(), success)
     assert.match(
       program.out,
-      /^init of port \d+\nSIGTERM: stopping, waiting for .*1 guard; once more to force\nStopped\nrun has resolved\n$/,
+      /^init of port \d+\nSIGTERM: stopping, waiting for .*1 init; once more to force\nStopped\nrun has resolved\n$/,
     )
     assert.equal(program.err, '')
   })

@@ -3,13 +3,13 @@
 import { constants } from 'node:os'
 
 import { GuardReport, Swansong } from '@wakerobin/core'
-import type { AppFunction } from '@wakerobin/core'
+import type { AppFunction, StopReason } from '@wakerobin/core'
 import { describe } from '@wakerobin/core/adapter'
 
 import { addressToBind, StartError } from './address.ts'
 import type { Bind } from './address.ts'
 import { maxTimerMs } from './clock.ts'
-import { plural } from './open-report.ts'
+import { plural, serverGuardLabel } from './open-report.ts'
 import type { NodeServer } from './server.ts'
 import { prepare } from './serve.ts'
 import type { ServeOptions } from './serve.ts'
@@ -96,14 +96,16 @@ function listen(
 ): () => void {
   if (listened.has(shutdown)) return () => {}
   listened.add(shutdown)
+  const begin = (reason: StopReason, why: string): void => {
+    const open = shutdown.report()
+    const isFirst = shutdown.phase === 'running'
+    void shutdown.begin(reason)
+    const waits = open.isEmpty ? open.summary : `waiting for ${open.summary}; once more to force`
+    if (isFirst) log(`${why}: ${shutdown.phase}, ${waits}`)
+  }
   onSignals(
     options.signals ?? ['SIGINT', 'SIGTERM', 'SIGQUIT'],
-    (signal) => {
-      const open = shutdown.report()
-      void shutdown.begin({ kind: 'signal', signal })
-      const waits = open.isEmpty ? open.summary : `waiting for ${open.summary}; once more to force`
-      log(`${signal}: ${shutdown.phase}, ${waits}`)
-    },
+    (signal) => begin({ kind: 'signal', signal }, signal),
     (signal) => console.error(`${signal}: ending at once, ${shutdown.report()}`),
   )
   const { reportSignal = 'SIGUSR2', stopOnUncaught = true } = options
@@ -114,7 +116,7 @@ function listen(
   const onUncaught = (error: unknown): void => {
     process.exitCode = 1
     console.error(`Uncaught: ${shown(error)}`)
-    void shutdown.begin({ kind: 'error', error })
+    begin({ kind: 'error', error }, 'An uncaught error')
   }
   if (stopOnUncaught) process.on('uncaughtException', onUncaught)
   return () => process.off('uncaughtException', onUncaught)
@@ -128,7 +130,8 @@ function reportingSwansong(): Swansong {
   let isLate = false
   const swansong = new Swansong({
     onLateRelease(entry) {
-      if (isLate) console.error(`Released after the deadline: ${GuardReport.lineOf(entry)}`)
+      if (isLate && entry.label !== serverGuardLabel)
+        console.error(`Released after the deadline: ${GuardReport.lineOf(entry)}`)
     },
   })
   Shutdown.of(swansong).onDeadline(() => (isLate = true))
@@ -180,7 +183,7 @@ function printOutcome(report: ShutdownReport, log: (line: string) => void): void
     deadline: 'Stopped at the deadline: not everything had ended',
     'hook-failed': 'Stopped; a hook has failed',
   }
-  log(lines[outcome])
+  log(outcome === 'clean' && code !== 0 ? 'Stopped, after an error' : lines[outcome])
 }
 
 function startedLines(server: NodeServer): string[] {
@@ -198,7 +201,7 @@ function exitSoon({ exitGraceMs = 1000 }: RunOptions): void {
   setTimeout(
     () => {
       console.error(
-        `Ending the process: still open are ${process.getActiveResourcesInfo().join(', ')}`,
+        `Ending the process, which is still kept by: ${process.getActiveResourcesInfo().join(', ')}`,
       )
       process.exit()
     },

@@ -343,7 +343,7 @@ test('[stopping 3.13] a stop waits for init no longer than the deadline', async 
   await until('init runs', () => isReached)
   void swansong.shutDown()
   await rejected
-  assert.match(swansong.report().toString(), /1 × init: app "Init\(\)"/)
+  assert.match(swansong.report().toString(), /1 × init of app "Init\(\)"/)
 })
 
 test('[stopping 3.11] a server on a swansong that has stopped does not start, and leaves nothing bound', async () => {

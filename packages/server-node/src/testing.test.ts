@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
+import { Broadcaster } from '@wakerobin/sse'
+
 import { turns } from '../fixtures/harness.ts'
 import { testShutdown } from './testing.ts'
 
@@ -92,4 +94,22 @@ test('advances that are asked for together follow each other, and time does not 
   assert.equal((await stopped).outcome, 'deadline')
   await rejected
   assert.throws(() => test.advance(-1), /^RangeError: Cannot advance by -1/)
+})
+
+test('what hooks and onStop publish at the stop reaches the streams, as on a server', async () => {
+  for (const begin of ['shutDown', 'swansong'] as const) {
+    const news = new Broadcaster()
+    const test = testShutdown((conn) => conn.withSseStream(news, { stopRetryMs: [7, 7] }))
+    test.onShutdown('draining', () => void news.publish('draining'))
+    test.onShutdown('stopping', () => void news.publish('stopping'))
+    test.app.swansong.onStop(() => void news.publish('onStop'))
+    const stream = test.app.get('/')
+    await turns()
+    if (begin === 'shutDown') void test.shutDown()
+    else void test.app.swansong.shutDown()
+    const { body } = await stream
+    assert.deepEqual(body.match(/(?<=data: )\w+/g)?.toSorted(), ['draining', 'onStop', 'stopping'])
+    assert.match(body, /\nretry: 7\n$/)
+    assert.equal((await test.stopped).outcome, 'clean')
+  }
 })

@@ -134,10 +134,16 @@ class CuttableApp extends TestApp implements Part {
 
   drain(): void {}
 
-  async close(): Promise<void> {}
+  /** A turn of the loop, as on a server: hooks and callbacks of the app come before its streams end. */
+  async close(): Promise<void> {
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+
+  override stopping(): void {} // stop() follows
 
   /** Whose client has left is not waited for, as by a server. */
   async stop(): Promise<void> {
+    this.stopStreams()
     if (this.#open > 0) await new Promise<void>((resolve) => (this.#onIdle = resolve))
   }
 
