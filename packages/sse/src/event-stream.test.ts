@@ -605,17 +605,14 @@ test('of a stream whose time has come before it begins no event is sent', async 
 })
 
 test('an until that gives no date is refused, and the source is let go', async () => {
-  for (const [given, described] of [
-    [new Date(NaN), 'an instance of Date'],
-    [null, 'null'],
-    [1_900_000_000, '1900000000'],
-  ]) {
+  for (const [given, message] of [
+    [new Date(NaN), /^RangeError: Cannot stream until an invalid Date$/],
+    [null, /^TypeError: Cannot stream with until null: it must be a Date$/],
+    [1_900_000_000, /^TypeError: Cannot stream with until 1900000000: it must be a Date$/],
+  ] as const) {
     let isCancelled = false
     const web = new ReadableStream<Eventable>({ cancel: () => void (isCancelled = true) })
-    assert.throws(() => new Client(web, { until: () => given as Date }), {
-      name: 'TypeError',
-      message: `Cannot stream with until ${String(described)}: it must be a Date`,
-    })
+    assert.throws(() => new Client(web, { until: () => given as unknown as Date }), message)
     assert(isCancelled)
   }
   assert.equal(ticker.size, 0)

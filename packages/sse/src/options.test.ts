@@ -153,7 +153,6 @@ test('a time that is none is refused, with its value and what would be right', (
 
 test('until is a Date that is one, or a function', () => {
   for (const [until, described] of [
-    [new Date(NaN), 'an instance of Date'],
     [Date.now(), /^\d+$/],
     ['2030-01-01', '"2030-01-01"'],
     [null, 'null'],
@@ -169,6 +168,13 @@ test('until is a Date that is one, or a function', () => {
       },
     )
   }
+})
+
+test('an invalid Date is refused as such', () => {
+  assert.throws(
+    () => checkOptions({ until: new Date(NaN) }),
+    /^RangeError: Cannot stream until an invalid Date$/,
+  )
 })
 
 test('onEnd and mapError are functions', () => {

@@ -27,7 +27,7 @@ export interface StreamEnd {
 
 /** How an event stream behaves beyond its events. Times are exact to a tenth, and to a second where they are
  * longer than ten: one timer serves all streams. */
-export interface SseOptions {
+export interface SseOptions<In = never> {
   /** How long nothing may be sent before a comment is, in milliseconds since the last event: proxies close
    * what is silent, and a client that is gone is noticed by it. A busy stream sends none. Default 15 000;
    * 0 for none. */
@@ -54,15 +54,17 @@ export interface SseOptions {
   /** When the stream ends because the client may not have it any longer: the expiry of its token, say. Exact to
    * a second; where it has come before the stream begins, nothing is sent of it. What the client gets when it
    * comes back is for the handlers before this one to say. Default: never. */
-  until?: Date | ((conn: Conn) => Date | undefined)
+  until?: Date | ((conn: Conn<In>) => Date | undefined)
   /** How long the client may leave what was written to it unread, in milliseconds, before it is cut. Default
    * 60 000; `Infinity` for ever. */
   writeTimeoutMs?: number
-  /** Told once how the stream went, when all is over, also of one that was never begun. */
-  onEnd?: (conn: Conn, end: StreamEnd) => void
+  /** Told once how the stream went, when all is over, also of one that was never begun, as for HEAD: then `sent` is
+   * 0. */
+  onEnd?: (conn: Conn<In>, end: StreamEnd) => void
   /** Turns an error of the source into a last event, after which the stream ends whole; undefined for a cut, which
-   * is what happens without this option, and is reported to the server's `onError`. Choose what the client
-   * learns: never the message of an error that you do not know. */
+   * is what happens without this option, and is reported to the server's `onError`. What was made an event is not
+   * reported: `onEnd` has it. Choose what the client learns: never the message of an error that you do not know. The
+   * client comes back all the same. */
   mapError?: (error: unknown) => Eventable | undefined
 }
 
@@ -84,7 +86,7 @@ export interface StreamOptions {
  * @returns What was read, with the defaults filled in.
  * @throws {TypeError} When an option is of the wrong type, or `options` is no object.
  * @throws {RangeError} When a number is out of its bounds. */
-export function checkOptions(options: SseOptions | undefined): StreamOptions {
+export function checkOptions<In>(options: SseOptions<In> | undefined): StreamOptions {
   if (options === undefined) return defaults
   if (typeof options !== 'object' || options === null || Array.isArray(options)) {
     throw new TypeError(
@@ -107,9 +109,9 @@ export function checkOptions(options: SseOptions | undefined): StreamOptions {
     stopRetryMs: checkRange('stopRetryMs', stopRetryMs, isWhole),
     finish,
     maxAgeMs: ages,
-    until,
+    until: until as StreamOptions['until'],
     writeTimeoutMs: checkTime('writeTimeoutMs', writeTimeoutMs, 1),
-    onEnd,
+    onEnd: onEnd as StreamOptions['onEnd'],
     mapError,
   }
 }
@@ -118,6 +120,7 @@ export function checkOptions(options: SseOptions | undefined): StreamOptions {
  * @throws {TypeError} When it is none. */
 export function checkDate(until: unknown): Date {
   if (until instanceof Date && !Number.isNaN(until.getTime())) return until
+  if (until instanceof Date) throw new RangeError('Cannot stream until an invalid Date')
   return refuse('until', until, 'a Date')
 }
 

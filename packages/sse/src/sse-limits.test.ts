@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
+import { handlers } from '@wakerobin/core'
 import type { Conn } from '@wakerobin/core'
 import { testApp, type TestApp, type TestRequest, type TestResponse } from '@wakerobin/core/testing'
 
@@ -65,18 +66,34 @@ test('retryMs is the range of the time to come back', async (t) => {
   assert.equal((await app.get('/')).headers.get('Retry-After'), '1')
 })
 
-test('HEAD is refused as GET is', async () => {
-  const { app } = limited({ total: 0 })
-  const { status, headers } = await app.head('/', eventSource)
-  assert.equal(status, 200)
-  assert.equal(headers.get('Content-Type'), 'text/event-stream')
-  assert.equal((await app.head('/')).status, 503)
+test('what makes no stream is neither counted nor refused: HEAD, other answers, clients that want something else', async () => {
+  const app = testApp(
+    handlers(
+      sseLimits({ total: 0 }),
+      sse((conn) => (conn.path === '/events' ? ['x'] : undefined)),
+      (conn) => conn.ok('page'),
+    ),
+  )
+  assert.equal((await app.head('/events', eventSource)).status, 200)
+  assert.equal((await app.get('/page')).body, 'page')
+  assert.equal((await app.post('/page', { headers: { Accept: '*/*' } })).body, 'page')
+  const json = { headers: { Accept: 'application/json' } }
+  assert.equal((await app.get('/events', json)).body, 'page')
+  assert.equal((await app.get('/events')).status, 503)
 })
 
-test('requests that do not accept an event stream are neither counted nor refused', async () => {
-  const { app } = limited({ total: 0 })
-  const { body } = await app.get('/', { headers: { Accept: 'application/json' } })
-  assert.equal(body, '"snapshot"')
+test('a stream that a handler makes by itself is limited too, whatever its client accepts', async () => {
+  let cancelled = 0
+  const silent = (): ReadableStream<string> =>
+    new ReadableStream({ cancel: () => void cancelled++ })
+  const app = testApp(handlers(sseLimits({ total: 1 }), (conn) => conn.withSseStream(silent())))
+  const json = { headers: { Accept: 'application/json' } }
+  const first = app.post('/', json)
+  while (app.openRequests[0]?.isStream !== true) await Promise.resolve()
+  assert.equal((await app.post('/', json)).status, 503)
+  assert.equal(cancelled, 1, 'the stream of the refused one is let go')
+  await app.shutDown()
+  assert.match((await first).body, /^:\nretry: /)
 })
 
 test('a stream that is open is never ended for another', async () => {

@@ -3,26 +3,26 @@
 import type { Conn, HandlerObject } from '@wakerobin/core'
 import { describe } from '@wakerobin/core/adapter'
 
-import { acceptsEventStream, wantsEventStream } from './accept.ts'
-import { withSseStream } from './with-sse-stream.ts'
+import { addGate, type Gate } from './gate.ts'
+import { isEventSource, refuseStream } from './with-sse-stream.ts'
 
 /** The most streams at a time. */
 export interface SseLimits<In = never> {
   /** In all. Default `Infinity`. */
   total?: number
-  /** Of one client, or whatever has one key. A request whose key is undefined is not counted here. Default: no
-   * such limit. */
+  /** Of one client, or whatever has one key. A stream whose key is undefined counts for the total alone. Default:
+   * no such limit. */
   per?: { key: (conn: Conn<In>) => string | undefined; max: number }
   /** The range, in milliseconds, of the time after which a refused client comes back, drawn for each.
    * Default `[5000, 15_000]`. */
   retryMs?: readonly [min: number, max: number]
 }
 
-/** Refuses event streams beyond a number. Put it before the handler that streams; requests that do not accept an
- * event stream pass. None that is open is ever ended for another.
+/** Refuses event streams beyond a number. Put it before the handlers that stream; what is no stream is neither counted
+ * nor refused. None that is open is ever ended for another.
  *
- * An EventSource gives up for ever on any status but 200: it gets a stream that says when to come back, and ends.
- * Others get a 503 with `Retry-After`.
+ * An EventSource gives up for ever on any status but 200: it gets a stream that says when to come back, and ends; at
+ * once, where the limit is met. Others get a 503 with `Retry-After` in place of the stream that a handler makes.
  *
  * ```ts
  * import { handlers, type Handler } from '@wakerobin/core'
@@ -65,25 +65,19 @@ export function sseLimits<In = never>(limits: SseLimits<In>): HandlerObject<In> 
   return {
     name: 'sseLimits',
     run(conn: Conn<In>) {
-      if (!acceptsEventStream(conn)) return
       const key = per?.key(conn)
-      if (isFull(key)) return refuse(conn, retryMs)
-      take(key, 1)
-      conn.afterSend(() => take(key, -1))
+      const gate: Gate = {
+        get isFull() {
+          return isFull(key)
+        },
+        retryMs,
+        enter: () => take(key, 1),
+        leave: () => take(key, -1),
+      }
+      if (gate.isFull && isEventSource(conn)) return refuseStream(conn, gate)
+      addGate(conn, gate)
     },
   }
-}
-
-function refuse(conn: Conn, [min, max]: readonly [min: number, max: number]): Conn {
-  const retry = min + Math.floor(Math.random() * (max - min + 1))
-  if (isEventSource(conn)) return withSseStream(conn, [{ retry }])
-  conn.responseHeaders.set('Retry-After', Math.ceil(retry / 1000))
-  return conn.withStatus(503).withBody('').halt()
-}
-
-/** Others than GET come from clients that send it by fetch, and read the status. */
-function isEventSource(conn: Conn): boolean {
-  return (conn.method === 'GET' || conn.method === 'HEAD') && wantsEventStream(conn)
 }
 
 function checkLimit(name: string, value: unknown): void {

@@ -29,7 +29,7 @@ export type SseConnect<In> = (
   context: SseContext,
 ) => SseAnswer | PromiseLike<SseAnswer>
 
-/** Answers with an event stream where the client accepts one, and passes other requests on.
+/** Answers with an event stream where the client accepts one, whatever the method, and passes other requests on.
  *
  * Nothing is sent until `connect` has resolved, so that it can set headers, answer with another status, or throw,
  * which is a 500. HEAD has the headers of the stream, which is never started.
@@ -44,7 +44,10 @@ export type SseConnect<In> = (
  * ```
  * @param options As for `withSseStream`.
  * @throws {TypeError | RangeError} When `connect` is no function, or an option cannot be used. */
-export function sse<In = never>(connect: SseConnect<In>, options?: SseOptions): HandlerObject<In> {
+export function sse<In = never>(
+  connect: SseConnect<In>,
+  options?: SseOptions<In>,
+): HandlerObject<In> {
   if (typeof connect !== 'function')
     throw new TypeError(`Cannot connect with ${describe(connect)}: expected a function of the conn`)
   const checked = checkOptions(options)

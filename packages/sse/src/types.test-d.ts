@@ -3,7 +3,7 @@
 import { Conn, handlers, State, type Halted, type Handler, type Has } from '@wakerobin/core'
 import { testApp } from '@wakerobin/core/testing'
 
-import { Broadcaster, Event, SseEvent, withSseStream } from './index.ts'
+import { Broadcaster, Event, sse, SseEvent, withSseStream } from './index.ts'
 import type { Eventable, EventFields, SseOptions, SseSource, Subscription } from './index.ts'
 
 type Equal<A, B> =
@@ -149,3 +149,25 @@ testApp(handlers((conn) => conn.withSseStream(conn.state(Broadcaster))))
 testApp([(conn) => conn.withSseStream(conn.takeState(Broadcaster))])
 
 export {}
+
+// Options of sse() see the state that the handlers before provide.
+class Token {
+  readonly #expires = new Date()
+  get expires(): Date {
+    return this.#expires
+  }
+}
+const auth = (c: Conn) => c.withState(new Token())
+const limited: Handler = handlers(
+  auth,
+  sse(() => ['x'], {
+    until: (c) => c.state(Token).expires,
+    onEnd: (c, end) => void [c.state(Token).expires, end.reason],
+  }),
+)
+const typed: Handler<Has<Token>> = sse<Has<Token>>(() => ['x'], {
+  until: (c) => c.state(Token).expires,
+})
+// @ts-expect-error nobody provides a Token
+const unlimited: Handler = handlers(sse(() => ['x'], { until: (c) => c.state(Token).expires }))
+void [limited, typed, unlimited]

@@ -10,11 +10,13 @@ import {
   type Pullable,
 } from '@wakerobin/core/adapter'
 
+import { wantsEventStream } from './accept.ts'
 import { BroadcastSource } from './broadcast-source.ts'
 import { Broadcaster } from './broadcaster.ts'
 import { encodeEvent } from './encode.ts'
 import type { Eventable } from './event.ts'
 import { EventStream, type EventCount } from './event-stream.ts'
+import { gatesOf, type Gate } from './gate.ts'
 import { openingOf } from './opening.ts'
 import { checkOptions, type SseOptions, type StreamOptions } from './options.ts'
 import { Subscription } from './subscription.ts'
@@ -60,7 +62,40 @@ export function openStream(
   onOver?: () => void,
 ): Halted {
   const open = opener(events, openingOf(options.retryMs))
-  const body = new EventStream(conn, options, open, onOver)
+  const gates = gatesOf(conn)
+  const full = gates.find(({ isFull }) => isFull)
+  if (full !== undefined && conn.method !== 'HEAD') {
+    open({ sent: 0, dropped: 0 }).closed()
+    onOver?.()
+    return refuseStream(conn, full)
+  }
+  const halted = send(conn, new EventStream(conn, options, open, onOver))
+  if (conn.method !== 'HEAD') {
+    for (const gate of gates) {
+      gate.enter()
+      conn.afterSend(() => gate.leave())
+    }
+  }
+  return halted
+}
+
+/** Tells a client to come back later: an EventSource by a stream, because it gives up for ever on any other status. */
+export function refuseStream(conn: Conn, { retryMs: [min, max] }: Gate): Halted {
+  const retry = min + Math.floor(Math.random() * (max - min + 1))
+  if (isEventSource(conn)) {
+    const open = opener([{ retry }], openingOf(undefined))
+    return send(conn, new EventStream(conn, checkOptions(undefined), open))
+  }
+  conn.responseHeaders.set('Retry-After', Math.ceil(retry / 1000))
+  return conn.withStatus(503).withBody('').halt()
+}
+
+/** Others than GET come from clients that send it by fetch, and read the status. */
+export function isEventSource(conn: Conn): boolean {
+  return conn.method === 'GET' && wantsEventStream(conn)
+}
+
+function send(conn: Conn, body: EventStream): Halted {
   conn.responseHeaders
     .set('Content-Type', 'text/event-stream')
     .set('Cache-Control', 'no-cache, no-transform')
