@@ -22,6 +22,8 @@ export function iteratorOf<T>(source: IterableSource<T>): AnyIterator<T> {
     }
     if (Symbol.iterator in source) return source[Symbol.iterator]()
   }
+  const refused: unknown = source
+  if (isPromiseLike(refused)) refused.then(undefined, () => {}) // how it ends is nobody's business
   throw new TypeError(
     `Cannot stream ${describe(source)}: expected an iterable, an async iterable or a ReadableStream`,
   )

@@ -159,7 +159,9 @@ export class Program {
   #fail(conn: Conn, error: unknown, place: Place): void {
     const clientStatus = clientErrorStatus(error)
     failConn(conn, clientStatus ?? 500)
-    if (clientStatus === undefined) this.onError(error, { conn, place })
+    // What fails because conn.signal has aborted is no news.
+    const isOfClient = clientStatus !== undefined || (conn.isDisconnected && isAbort(error))
+    if (!isOfClient) this.onError(error, { conn, place })
   }
 }
 
@@ -277,4 +279,8 @@ function guarded(onError: OnError): OnError {
 
 function rethrow(error: unknown): void {
   throw error
+}
+
+function isAbort(error: unknown): boolean {
+  return error instanceof Error && error.name === 'AbortError'
 }

@@ -88,7 +88,10 @@ export class PullSource<T> implements BodySource {
         const iterator = this.#iterator!
         const next = iterator.next()
         // Stopped from within next(): a generator could not be closed while it ran.
-        if (this.#isEnded) return closeIterator(iterator)
+        if (this.#isEnded) {
+          if (isPromiseLike(next)) next.then(undefined, () => {}) // nobody waits for it any more
+          return closeIterator(iterator)
+        }
         if (isPromiseLike(next)) {
           next.then(this.#onStep as (step: unknown) => void, this.#onError)
           return

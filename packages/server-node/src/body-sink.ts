@@ -7,6 +7,7 @@ import type { BodySink, BodySource, Conn } from '@wakerobin/core'
 import { Chunk, packConn } from '@wakerobin/core/adapter'
 
 import { maxTimerMs } from './clock.ts'
+import { dropUnlessRead } from './receive.ts'
 import type { Exchange } from './send.ts'
 
 /** The streaming bodies of a server, so that a stop reaches them. */
@@ -160,19 +161,18 @@ export class ResponseSink implements BodySink {
       return
     }
     if (!this.#sendHead()) return
-    if (this.isEndless) {
-      this.#exchange.bodies.ended(this.response)
-      this.#limitTheEnd()
-    }
+    if (this.isEndless) this.#exchange.bodies.ended(this.response)
     this.#finish()
     this.response.end()
+    if (this.isEndless) this.#limitTheEnd()
   }
 
-  /** A client that does not even read the end is cut by node's timer of the socket: it would hold what is counted
-   * until the response is over. The next response is not meant. */
+  /** A client that does not even read the end is cut: it would hold what is counted until the response is over. */
   #limitTheEnd(): void {
-    this.#socket.setTimeout(endTimeoutMs)
-    this.response.prependOnceListener('finish', () => this.#socket.setTimeout(0))
+    if (this.response.writableFinished) return
+    const timeout = setTimeout(() => this.#socket.destroy(), endTimeoutMs).unref()
+    const forget = (): void => clearTimeout(timeout)
+    this.response.once('finish', forget).once('close', forget)
   }
 
   abort(error: unknown): void {
@@ -198,6 +198,8 @@ export class ResponseSink implements BodySink {
 
   #destroy(): void {
     this.#finish()
+    // What was written before the failure, in this turn, still goes out.
+    if (this.#isCorked) this.uncork()
     // Where the end of the connection is the end of the body, a plain end would look like a whole one.
     if (this.response.chunkedEncoding || this.#length !== undefined) this.#socket.destroy()
     else this.#socket.resetAndDestroy()
@@ -222,9 +224,8 @@ export class ResponseSink implements BodySink {
         return
       }
       this.#socket.on('end', this.#onGone)
-      // The end is behind what is left of the request, which nobody reads any more.
-      const { req } = this.response
-      if (!req.complete && req.readableFlowing === null) req.resume()
+      // The end may be behind what is left of the request.
+      if (!this.response.req.complete) dropUnlessRead(this.response.req)
     }
     this.#call(() => this.#source.start(this))
     if (this.#isOver || !this.#sendHead()) return
@@ -275,6 +276,7 @@ export class ResponseSink implements BodySink {
   }
 
   uncork(): void {
+    if (!this.#isCorked) return
     this.#isCorked = false
     this.#socket.uncork()
   }

@@ -146,6 +146,12 @@ test('the source of a stream whose head node refuses is let go, and the client g
 test('a client that never reads the end of its stream is cut, and its place is free again', async (t) => {
   const clock = { now: Date.now() }
   t.mock.method(Date, 'now', () => clock.now)
+  let pass: (() => void) | undefined
+  const { setTimeout: later } = globalThis
+  t.mock.method(globalThis, 'setTimeout', (callback: () => void, ms: number) => {
+    if (ms === 60_000) pass = callback
+    return later(callback, ms)
+  })
   const sockets = watchSockets(t)
   const ends: string[] = []
   const stream = sse(() => repeat(big), {
@@ -157,12 +163,11 @@ test('a client that never reads the end of its stream is cut, and its place is f
   const client = (await openSocket(server)).pause()
   void askFor(client, undefined)
   await until('the write is stalled', () => sockets.open.some(isFull))
-  const [socket] = sockets.open
   clock.now += 1_000_000
-  await until('the stream has ended', () => socket!.timeout === 60_000)
+  await until('the stream has ended', () => pass !== undefined)
   await turns()
   assert.deepEqual(ends, [])
-  socket!.emit('timeout') // the clock of sockets is node's own
+  pass!()
   await until('it is over', () => sockets.open.length === 0)
   assert.deepEqual(ends, ['revoked'])
 
@@ -365,5 +370,92 @@ test('a source that fails because conn.signal has aborted is no error to report'
   client.socket.end()
   await hasFailed
   await client.closed()
+  assert.deepEqual(server.errors, [])
+})
+
+test('events that were written before a source fails arrive, and then the stream is cut', async (t) => {
+  const sources: Record<string, () => Iterable<string> | AsyncIterable<string>> = {
+    '/sync': function* () {
+      yield 'a'
+      yield 'b'
+      throw new Error('out of ideas')
+    },
+    '/async': async function* () {
+      yield 'a'
+      yield 'b'
+      throw new Error('out of ideas')
+    },
+  }
+  const server = await start(t, (conn) => conn.withSseStream(sources[conn.path]!))
+  for (const path of Object.keys(sources)) {
+    const client = await server.connect()
+    await client.get(path).closed()
+    assert.match(client.text, /^HTTP\/1\.1 200 OK\r\n/)
+    assert.match(client.text, /data: a\n\n\r\n.*data: b\n\n\r\n$/s)
+  }
+  assert.equal(server.errors.length, 2)
+})
+
+test('a source can read the body of its request, and is told when that was dropped', async (t) => {
+  let go = (): void => {}
+  const server = await start(t, (conn) =>
+    conn.withSseStream(
+      async function* () {
+        yield 'ready'
+        if (conn.path === '/late') await new Promise<void>((resolve) => (go = resolve))
+        yield await conn.requestBody.text()
+      },
+      { mapError: (error) => String(error) },
+    ),
+  )
+  const soon = await server.connect()
+  soon.request('POST', '/soon', 'Content-Length: 11').send('hello ')
+  await soon.received('ready')
+  soon.send('world')
+  await soon.received('data: hello world\n\n')
+
+  let pass: (() => void) | undefined
+  const { setTimeout: later } = globalThis
+  t.mock.method(globalThis, 'setTimeout', (callback: () => void, ms: number) => {
+    if (ms === 1000) pass = callback
+    return later(callback, ms)
+  })
+  const late = await server.connect()
+  await late.request('POST', '/late', 'Content-Length: 11').send('hello ').received('ready')
+  pass!()
+  go()
+  await late.received('TypeError: Cannot read the request body any more')
+})
+
+test('a request without a field has none when its stream is open', async (t) => {
+  let fields: unknown
+  const server = await start(t, (conn) => {
+    conn.afterSend(() => (fields = [...conn.requestHeaders]))
+    return conn.withSseStream(['x'])
+  })
+  const client = await server.connect()
+  client.send('GET / HTTP/1.0\r\n\r\n')
+  await client.ended()
+  await until('it is over', () => fields !== undefined)
+  assert.deepEqual(fields, [])
+})
+
+test('a handler that fails because its client has left is no error to report', async (t) => {
+  let isReached = false
+  const server = await start(
+    t,
+    sse(async (conn) => {
+      isReached = true
+      await new Promise((_, reject) => {
+        conn.signal.addEventListener('abort', () => reject(conn.signal.reason as Error))
+      })
+      return ['x']
+    }),
+  )
+  const client = await server.connect()
+  client.get('/')
+  await until('it connects', () => isReached)
+  client.socket.resetAndDestroy()
+  await turns(100)
   assert.deepEqual(server.errors, [])
 })

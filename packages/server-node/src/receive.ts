@@ -17,6 +17,22 @@ export function receive(
   return new Conn(new NodeIncoming(request, response, connection, server))
 }
 
+/** How long the body of a request may be left unread while an event stream goes on, in milliseconds. */
+const unreadMs = 1000
+
+const dropped = new WeakSet<IncomingMessage>()
+
+/** Reads what is left of a request, and drops it, where nobody else does: node does not look for the end of a
+ * connection behind what is unread. */
+export function dropUnlessRead(request: IncomingMessage): void {
+  const timeout = setTimeout(() => {
+    if (request.readableFlowing !== null || request.complete) return
+    dropped.add(request)
+    request.resume()
+  }, unreadMs).unref()
+  request.once('close', () => clearTimeout(timeout))
+}
+
 const noLines: string[] = []
 const noHeaders = {}
 
@@ -51,7 +67,8 @@ class NodeIncoming implements Incoming {
   }
 
   get rawHeaders(): readonly string[] {
-    return this.#packed?.split('\n') ?? this.#request.rawHeaders
+    if (this.#packed === undefined) return this.#request.rawHeaders
+    return this.#packed === '' ? noLines : this.#packed.split('\n')
   }
 
   pack(): void {
@@ -84,6 +101,11 @@ class NodeIncoming implements Incoming {
 
   async *openBody(): AsyncGenerator<Uint8Array, void, undefined> {
     const request = this.#request
+    if (dropped.has(request)) {
+      throw new TypeError(
+        `Cannot read the request body any more: it was dropped, as nobody had read it for ${unreadMs} ms while the response went on`,
+      )
+    }
     try {
       // Not destroyed when a handler reads no further: that would take the socket with it, and the
       // answer. The rest is read and dropped, so that the answer arrives and the next request is seen.

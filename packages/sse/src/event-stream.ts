@@ -79,7 +79,14 @@ export class EventStream implements BodySource, BodySink, EventCount, Ticking {
     this.#writtenAt = ticker.now
     this.#lastTick = ticker.now + drawn(this.#options.maxAgeMs)
     this.#untilTick = ticker.now + (this.#until - Date.now())
-    if (Date.now() >= this.#until) this.#finish('revoked') // before any of its events is out
+    if (Date.now() >= this.#until) {
+      // None of its events goes out.
+      this.#over('revoked')
+      this.#events.closed()
+      sink.write(heartbeat)
+      sink.end()
+      return
+    }
     ticker.add(this)
     this.#events.start(this)
     this.#hasWritten = false // the opening, of this moment
@@ -191,6 +198,10 @@ export class EventStream implements BodySource, BodySink, EventCount, Ticking {
   #mapped(error: unknown): Uint8Array | undefined {
     try {
       const event = this.#options.mapError?.(error)
+      if (isPromiseLike(event)) {
+        event.then(undefined, () => {})
+        throw new TypeError('Cannot send a promise as an event: mapError must not be async')
+      }
       return event === undefined ? undefined : encodeText(encodeEvent(event))
     } catch (mapError) {
       this.#error = new AggregateError([error, mapError], 'mapError has failed')
@@ -206,6 +217,10 @@ export class EventStream implements BodySource, BodySink, EventCount, Ticking {
     const end = { reason, sent, dropped, ms }
     return reason === 'error' ? { ...end, error: this.#error } : end
   }
+}
+
+function isPromiseLike(value: unknown): value is PromiseLike<unknown> {
+  return typeof (value as { then?: unknown } | null | undefined)?.then === 'function'
 }
 
 const heartbeat = new Chunk(encodeText(emptyComment))

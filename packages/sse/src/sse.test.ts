@@ -522,3 +522,35 @@ function deferred(): { promise: Promise<void>; resolve: () => void } {
   })
   return { promise, resolve }
 }
+
+test('a connect that answers with a stream and returns nothing keeps its signal until that is over', async () => {
+  let given: AbortSignal | undefined
+  const broadcaster = new Broadcaster()
+  const app = testApp(
+    sse((conn, { signal }) => {
+      given = signal
+      conn.withSseStream(broadcaster)
+    }),
+  )
+  const response = app.get('/')
+  while (broadcaster.subscriberCount === 0) await Promise.resolve()
+  assert.equal(given?.aborted, false)
+  broadcaster.close()
+  assert.equal((await response).status, 200)
+  await app.idle()
+  assert.equal(given.aborted, true)
+})
+
+test('promises where none belong are refused, and leave no unhandled rejection', async () => {
+  const late = (): Promise<never> => Promise.reject(new Error('late'))
+  const wrong = [() => late() as never, [late() as never]]
+  for (const source of wrong) {
+    const app = testApp(sse(() => source))
+    await app.get('/')
+    assert.match(
+      String(app.errors[0]?.error),
+      /^TypeError: Cannot (stream|send) an instance of Promise/,
+    )
+  }
+  await new Promise((resolve) => setTimeout(resolve)) // a rejection would fail this file
+})

@@ -52,12 +52,10 @@ export function sse<In = never>(
     throw new TypeError(`Cannot connect with ${describe(connect)}: expected a function of the conn`)
   const checked = checkOptions(options)
   const answer = (conn: Conn, context: Context, given: SseAnswer): Conn | void => {
-    if (given instanceof Conn && given.isHalted) {
-      given.afterSend(context.over) // what it was answered with may be at work until then
-      return given
-    }
     if (given === undefined || given === null || given instanceof Conn) {
-      context.over()
+      // What it was answered with may be at work until then.
+      if (conn.isHalted) conn.afterSend(context.over)
+      else context.over()
       return given ?? undefined
     }
     return openStream(conn, given as SseSource, checked, context.over)

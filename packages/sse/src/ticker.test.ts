@@ -142,3 +142,33 @@ function fakeIntervals(t: TestContext): { all: FakeInterval[]; open: FakeInterva
   })
   return intervals
 }
+
+test('when the most exact has gone, the others are asked as often as they want it', () => {
+  const ticker = new Ticker()
+  const [exact, second, third] = [1, 1000, 1000].map((tickMs) => ({ tickMs, tick() {} }))
+  for (const each of [second!, exact!, exact!, third!]) ticker.add(each)
+  assert.equal(ticker.tickMs, 1)
+  ticker.delete(exact!)
+  assert.equal(ticker.tickMs, 1000)
+  ticker.delete(second!)
+  assert.equal(ticker.tickMs, 1000)
+  ticker.delete(third!)
+  ticker.delete(third!)
+  assert.deepEqual([ticker.tickMs, ticker.size], [Infinity, 0])
+})
+
+test('a timer that is late has let more time pass; a process that stood still for long has not', (t) => {
+  t.mock.timers.enable({ apis: ['setInterval'] })
+  let now = 0
+  t.mock.method(performance, 'now', () => now)
+  const ticker = new Ticker()
+  const seen: number[] = []
+  const each = { tickMs: 100, tick: (time: number) => seen.push(time) }
+  ticker.add(each)
+  for (const passed of [100, 140, 100, 600_000]) {
+    now += passed
+    t.mock.timers.tick(100)
+  }
+  ticker.delete(each)
+  assert.deepEqual(seen, [100, 240, 340, 10_340])
+})

@@ -12,23 +12,34 @@ export interface Ticking {
   tick(now: number): void
 }
 
-/** Asks everybody who is registered. The timer keeps no process alive. */
+/** Asks everybody who is registered, as often as the most exact of them wants it. The timer keeps no process alive. */
 export class Ticker {
-  /** Milliseconds that were ticked. */
+  /** Milliseconds that have passed while somebody was registered. */
   now = 0
   readonly #registered = new Set<Ticking>()
+  /** How many there are of each `tickMs`. */
+  readonly #counts = new Map<number, number>()
   #timer: ReturnType<typeof setInterval> | undefined
   #tickMs = Infinity
 
   add(ticking: Ticking): void {
+    if (this.#registered.has(ticking)) return
     this.#registered.add(ticking)
-    if (ticking.tickMs < this.#tickMs) this.#restart(ticking.tickMs)
+    const { tickMs } = ticking
+    this.#counts.set(tickMs, (this.#counts.get(tickMs) ?? 0) + 1)
+    if (tickMs < this.#tickMs) this.#restart(tickMs)
   }
 
   delete(ticking: Ticking): void {
-    if (!this.#registered.delete(ticking) || this.#registered.size > 0) return
-    clearInterval(this.#timer)
-    this.#tickMs = Infinity
+    if (!this.#registered.delete(ticking)) return
+    const { tickMs } = ticking
+    const left = this.#counts.get(tickMs)! - 1
+    if (left > 0) {
+      this.#counts.set(tickMs, left)
+      return
+    }
+    this.#counts.delete(tickMs)
+    if (tickMs === this.#tickMs) this.#restart(Math.min(...this.#counts.keys()))
   }
 
   /** Lets time pass: for tests, and for the timer. */
@@ -41,7 +52,7 @@ export class Ticker {
     return this.#registered.size
   }
 
-  /** How much time passes between two ticks, in milliseconds. */
+  /** How much time passes between two ticks, in milliseconds; `Infinity` where nobody is registered. */
   get tickMs(): number {
     return this.#tickMs
   }
@@ -49,10 +60,21 @@ export class Ticker {
   #restart(tickMs: number): void {
     clearInterval(this.#timer)
     this.#tickMs = tickMs
-    this.#timer = setInterval(() => this.advance(tickMs), tickMs)
+    if (tickMs === Infinity) return
+    let last = performance.now()
+    this.#timer = setInterval(() => {
+      const now = performance.now()
+      // A timer on a busy machine is late, and that time has passed too. But a process that stood still for long
+      // has not given its clients the time to read.
+      this.advance(Math.max(tickMs, Math.min(now - last, mostMs)))
+      last = now
+    }, tickMs)
     ;(this.#timer as { unref?: () => void }).unref?.() // a number, outside of Node
   }
 }
+
+/** The longest step, in milliseconds. */
+const mostMs = 10_000
 
 /** How exact some times are to be: to a tenth of the shortest, and no less than to a second. */
 export function tickFor(times: readonly number[]): number {

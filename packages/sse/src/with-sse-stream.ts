@@ -123,6 +123,7 @@ function opener(events: SseSource, opening: Chunk): (count: EventCount) => BodyS
   }
   return (count) => {
     const encode = (event: Eventable): Uint8Array => {
+      ignoreRejection(event)
       const bytes = encodeText(encodeEvent(event))
       count.sent++
       return bytes
@@ -138,4 +139,9 @@ function isPullable(events: unknown): boolean {
   return (
     Symbol.asyncIterator in events || Symbol.iterator in events || events instanceof ReadableStream
   )
+}
+
+/** A promise is no event, and is refused as such; that it rejects later is nobody's business then. */
+function ignoreRejection(event: unknown): void {
+  if (event instanceof Promise) event.catch(() => {})
 }
