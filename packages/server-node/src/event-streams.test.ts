@@ -405,7 +405,7 @@ test('a source can read the body of its request, and is told when that was dropp
         if (conn.path === '/late') await new Promise<void>((resolve) => (go = resolve))
         yield await conn.requestBody.text()
       },
-      { mapError: (error) => String(error) },
+      { mapError: (error) => String((error as Error).cause) },
     ),
   )
   const soon = await server.connect()
