@@ -253,7 +253,7 @@ test('[stopping 3.6] at the deadline, which counts from the end of the drain del
   )
   const request = test.app.get('/export?token=secret')
   const rejected = assert.rejects(request, /deadline/)
-  test.app.swansong.guard('a job')
+  const job = test.app.swansong.guard('a job') // held: one that is lost is released
   const stopped = test.shutDown()
   await test.advance(1199)
   assert.deepEqual([test.phase, signal.aborted], ['stopping', false])
@@ -266,6 +266,7 @@ test('[stopping 3.6] at the deadline, which counts from the end of the drain del
     cut!.toString(),
     /^stopping: 1 request and 1 guard\n1 request:\n  1 × GET \/export \(oldest [\d.]+m?s\)\n1 guard:\n  1 × a job .*shutdown\.test\.ts:\d+:\d+ \(oldest [\d.]+m?s\)$/,
   )
+  job.release()
 })
 
 test('[stopping 4.6] after the deadline the hooks of closing have their time, together, and each is called', async () => {
