@@ -1,5 +1,5 @@
 // `npm run scenarios`: the scenarios of the stop, those that count what is lost 20 times each.
-// `npm test` runs them too, twice each.
+// `npm test` runs them too, once each, and CI twice.
 //
 //   npm run scenarios
 //   WAKEROBIN_ROUNDS=100 npm run scenarios -- --test-name-pattern=S7d

@@ -225,7 +225,8 @@ export class ResponseSink implements BodySink {
       }
       this.#socket.on('end', this.#onGone)
       // The end may be behind what is left of the request.
-      if (!this.response.req.complete) dropUnlessRead(this.response.req)
+      const { req } = this.response
+      if (!req.complete && hasBody(this.#conn)) dropUnlessRead(req)
     }
     this.#call(() => this.#source.start(this))
     if (this.#isOver || !this.#sendHead()) return
@@ -320,6 +321,11 @@ export class ResponseSink implements BodySink {
       return asBuffer(chunk instanceof Uint8Array ? chunk : chunk.bytes)
     return (chunk instanceof Uint8Array ? new Chunk(chunk) : chunk).framed(asBuffer) as Buffer
   }
+}
+
+/** RFC 9112 §6. */
+function hasBody({ requestHeaders }: Conn): boolean {
+  return requestHeaders.has('content-length') || requestHeaders.has('transfer-encoding')
 }
 
 function isAbort(error: unknown): boolean {
