@@ -31,7 +31,8 @@ export interface BodySource {
   start(sink: BodySink): void
   /** There is room again after `write` returned false. */
   drained(): void
-  /** The server stops: an endless source says its last words and ends; a finite one goes on. */
+  /** The server stops: an endless source says its last words and ends; a finite one, and one that is to finish, goes
+   * on. */
   stop(): void
   /** Nobody reads any more, or nobody ever will: let go of everything. Called also without `start`. */
   closed(): void
