@@ -7,9 +7,10 @@ export {
   isBodySource,
   type BodySink,
   type BodySource,
+  type CloseCause,
 } from './body.ts'
 export { callSafely } from './call-safely.ts'
-export { failConn, hasAfterSend, packConn, settleConn } from './conn.ts'
+export { failConn, hasAfterSend, packConn, presetHeaders, settleConn } from './conn.ts'
 export { describe } from './describe.ts'
 export { finalize, type FinalResponse } from './finalize.ts'
 export { closeInfo } from './info.ts'

@@ -91,7 +91,7 @@ export class BodyCollector implements BodySink, AsyncIterable<Uint8Array> {
   leave(): void {
     const hadEnded = this.#hasEnded
     this.#finish(true)
-    if (!hadEnded) this.#call(() => this.#source.closed())
+    if (!hadEnded) this.#call(() => this.#source.closed('client'))
   }
 
   /** The client stops reading. */

@@ -34,9 +34,16 @@ export interface BodySource {
   /** The server stops: an endless source says its last words and ends; a finite one, and one that is to finish, goes
    * on. */
   stop(): void
-  /** Nobody reads any more, or nobody ever will: let go of everything. Called also without `start`. */
-  closed(): void
+  /** Nobody reads any more, or nobody ever will: let go of everything. Called also without `start`.
+   * @param error What was wrong with it, where the cause is `failure`. */
+  closed(cause: CloseCause, error?: unknown): void
 }
+
+/** Why nobody reads a body.
+ *
+ * `client`: the client has left. `stop`: the server stops and waits no longer. `failure`: what was written could not be
+ * sent. `unsent`: it was never begun, as for HEAD, or because another body took its place. */
+export type CloseCause = 'client' | 'stop' | 'failure' | 'unsent'
 
 /** Where a `BodySource` writes to. */
 export interface BodySink {

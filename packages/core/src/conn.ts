@@ -56,6 +56,10 @@ export let packConn: (conn: Conn) => void
 /** The response headers as `name, value…`, without making a map where none was set. */
 export let rawResponseHeaders: (conn: Conn) => readonly string[]
 
+/** Sets response headers. Where there are none yet they are not copied: what many responses have in common is kept once.
+ * @param raw `name, value…` as on the wire, each name once. */
+export let presetHeaders: (conn: Conn, raw: readonly string[]) => void
+
 const noHeaders: readonly string[] = []
 
 // `in P`: a conn that holds more may stand wherever one that holds less is asked for. The annotation
@@ -360,6 +364,13 @@ export class Conn<in P = never> {
       conn.#incoming.pack?.()
     }
     hasAfterSend = (conn) => conn.#afterSend !== undefined
+    presetHeaders = (conn, raw) => {
+      if (conn.#responseHeaders === undefined || conn.#responseHeaders.isEmpty) {
+        conn.#responseHeaders = HeaderMap.fromRawHeaders(raw)
+        return
+      }
+      for (let at = 0; at < raw.length; at += 2) conn.#responseHeaders.set(raw[at]!, raw[at + 1]!)
+    }
     rawResponseHeaders = (conn) => conn.#responseHeaders?.toRawHeaders() ?? noHeaders
   }
 }

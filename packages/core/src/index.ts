@@ -1,7 +1,7 @@
 /** `@wakerobin/core`: the conn, the handlers, the state and the stop. */
 
 export type { App, AppFunction, HandlersFunction } from './app.ts'
-export type { Body, BodySink, BodySource } from './body.ts'
+export type { Body, BodySink, BodySource, CloseCause } from './body.ts'
 export { Conn, type AfterSend, type ConnExtensions, type Halted } from './conn.ts'
 export { BodyAbortedError, BodyTooLongError, MalformedBodyError } from './errors.ts'
 export type {

@@ -152,7 +152,7 @@ export function toBodySource(body: Exclude<Body, string | Uint8Array>): BodySour
 export function discardBody(body: Body | undefined): void {
   if (body === undefined || typeof body === 'string' || body instanceof Uint8Array) return
   const source = toBodySource(body)
-  callSafely(() => source.closed())
+  callSafely(() => source.closed('unsent'))
 }
 
 function encodeBodyChunk(chunk: Uint8Array | string): Uint8Array {

@@ -5,10 +5,13 @@ import type { Socket } from 'node:net'
 
 import type { BodySink, BodySource, Conn } from '@wakerobin/core'
 import { Chunk, packConn } from '@wakerobin/core/adapter'
+import type { CloseCause, FinalResponse } from '@wakerobin/core/adapter'
 
 import { maxTimerMs } from './clock.ts'
+import type { Watcher } from './connections.ts'
 import { dropUnlessRead } from './receive.ts'
-import type { Exchange } from './send.ts'
+import { isTaken, sendFailure, settle, writeStreamHead } from './respond.ts'
+import type { Exchange } from './respond.ts'
 
 /** The streaming bodies of a server, so that a stop reaches them. */
 export class ActiveBodies {
@@ -21,6 +24,8 @@ export class ActiveBodies {
   readonly #streams = new WeakSet<ServerResponse>()
   #isStopping = false
   #nextBatch: ReturnType<typeof setTimeout> | undefined
+  /** What befalls a body whose connection goes. */
+  closeCause: CloseCause = 'client'
 
   add(sink: ResponseSink): void {
     this.#sinks.add(sink)
@@ -74,52 +79,41 @@ export class ActiveBodies {
   }
 }
 
-/** What is to be done for a streaming body besides its bytes. */
-export interface StreamDelivery {
-  /** Makes the head, which goes out with the first bytes of the body. */
-  writeHead(): void
-  /** Sends an error in its place. */
-  fail(): void
-  /** The response is over. */
-  settle(isSent: boolean): void
-}
-
 /** Takes a source to a response.
  *
  * The head goes out when the source first writes, or when it has begun: what fails before is a 500.
  * Writes to the socket, not to the response: a chunk that many clients get is framed once, for all. */
-export class ResponseSink implements BodySink {
-  readonly response: ServerResponse
+export class ResponseSink implements BodySink, Watcher {
   readonly #conn: Conn
   readonly #source: BodySource
+  /** Until the head is out. */
+  #final: FinalResponse | undefined
   readonly #length: number | undefined
   readonly #exchange: Exchange
-  readonly #delivery: StreamDelivery
-  readonly #socket: Socket
   #written = 0
-  #isHeadOut = false
+  /** The turn in which something was written last. */
+  #turn = -1
   #isCorked = false
   /** Set while there is no room. */
   #onDrain: (() => void) | undefined
+  #hasBegun = false
   #isOver = false
 
-  /** @param length What the body must amount to, in bytes, where it is known. */
-  constructor(
-    conn: Conn,
-    source: BodySource,
-    length: number | undefined,
-    exchange: Exchange,
-    delivery: StreamDelivery,
-  ) {
-    this.#delivery = delivery
+  constructor(conn: Conn, source: BodySource, final: FinalResponse, exchange: Exchange) {
     this.#conn = conn
     this.#source = source
-    this.#length = length
+    this.#final = final
+    this.#length = final.bodyLength
     this.#exchange = exchange
-    this.response = exchange.response
-    this.#socket = exchange.connection.socket
-    exchange.connection.onClose(this.#onGone)
-    this.response.on('finish', this.#onFinished)
+    exchange.connection.watch(this)
+  }
+
+  get response(): ServerResponse {
+    return this.#exchange.response
+  }
+
+  get #socket(): Socket {
+    return this.#exchange.connection.socket
   }
 
   /** Sends the head and starts the source, as soon as the response's turn has come. */
@@ -144,7 +138,10 @@ export class ResponseSink implements BodySink {
       return false
     }
     if (!this.#sendHead()) return false
-    this.#cork()
+    // The first write of a turn goes out at once, what follows in the same turn goes out together.
+    const { now } = turns
+    if (this.#turn === now) this.#cork()
+    this.#turn = now
     const hasRoom = this.#socket.write(this.#frame(chunk))
     if (!hasRoom) this.#waitForRoom()
     return hasRoom
@@ -163,6 +160,7 @@ export class ResponseSink implements BodySink {
     if (!this.#sendHead()) return
     if (this.isEndless) this.#exchange.bodies.ended(this.response)
     this.#finish()
+    this.#settleWhenFinished()
     this.response.end()
     if (this.isEndless) this.#limitTheEnd()
   }
@@ -177,17 +175,20 @@ export class ResponseSink implements BodySink {
 
   abort(error: unknown): void {
     if (this.#isOver) return
-    if (this.#isHeadOut) this.#destroy()
+    const isHeadOut = this.#final === undefined
+    if (isHeadOut) this.#destroy()
     else this.#finish()
     // A source that heeds conn.signal fails when the client leaves: that is no news.
     if (!(this.#conn.isDisconnected && isAbort(error))) this.#report(error)
-    if (!this.#isHeadOut) this.#delivery.fail()
+    if (isHeadOut) return
+    this.#settleWhenFinished()
+    sendFailure(this.#conn, this.#exchange)
   }
 
   /** Aborts for an error that the source does not know of. Its `closed` comes when its own call has returned. */
   #refuse(error: unknown): void {
+    process.nextTick(() => this.#call(() => this.#source.closed('failure', error)))
     this.abort(error)
-    process.nextTick(() => this.#call(() => this.#source.closed()))
   }
 
   cut(): void {
@@ -217,13 +218,13 @@ export class ResponseSink implements BodySink {
 
   #begin(): void {
     if (this.#isOver) return
+    this.#hasBegun = true
     if (this.isEndless) {
       // The end may have come while the handlers were at work, and will not come again.
       if (this.#socket.readableEnded) {
-        this.#onGone()
+        this.gone()
         return
       }
-      this.#socket.on('end', this.#onGone)
       // The end may be behind what is left of the request.
       const { req } = this.response
       if (!req.complete && hasBody(this.#conn)) dropUnlessRead(req)
@@ -251,20 +252,22 @@ export class ResponseSink implements BodySink {
 
   /** Sends the head, once. Returns false where node refused it, and an error was sent. */
   #sendHead(): boolean {
-    if (this.#isHeadOut) return true
+    if (this.#final === undefined) return true
+    const { response } = this
     try {
-      this.#delivery.writeHead()
+      writeStreamHead(this.#conn, this.#final, this.#exchange)
     } catch (error) {
       this.#refuse(error)
       return false
     }
-    this.#isHeadOut = true
+    this.#final = undefined
     this.#cork()
     // Node writes a flushed head in the socket's default encoding: UTF-8 would encode header bytes above
     // 0x7F once more.
     this.#socket.setDefaultEncoding('latin1')
-    this.response.flushHeaders()
+    response.flushHeaders()
     this.#socket.setDefaultEncoding('utf8')
+    if (this.isEndless) forgetHead(response)
     return true
   }
 
@@ -295,24 +298,32 @@ export class ResponseSink implements BodySink {
   }
 
   /** The client has left, or an event stream's client will not read any more. */
-  readonly #onGone = (): void => {
+  gone(): void {
+    const { connection, bodies } = this.#exchange
+    connection.unwatch(this)
     if (!this.#isOver) {
       this.#finish()
-      this.#call(() => this.#source.closed())
+      this.#call(() => this.#source.closed(bodies.closeCause))
       this.#socket.destroy()
     }
-    this.#delivery.settle(false)
+    settle(this.#conn, this.#exchange, false)
   }
 
-  readonly #onFinished = (): void => {
-    this.#exchange.connection.offClose(this.#onGone)
-    this.#delivery.settle(isTaken(this.#exchange))
+  /** The client has ended its side. */
+  ended(): void {
+    if (this.isEndless && this.#hasBegun && !this.#isOver) this.gone()
+  }
+
+  #settleWhenFinished(): void {
+    this.response.once('finish', () => {
+      this.#exchange.connection.unwatch(this)
+      settle(this.#conn, this.#exchange, isTaken(this.#exchange))
+    })
   }
 
   #finish(): void {
     this.#isOver = true
     if (this.#onDrain !== undefined) this.#socket.off('drain', this.#onDrain)
-    this.#socket.off('end', this.#onGone)
     this.#exchange.bodies.delete(this)
   }
 
@@ -337,10 +348,29 @@ function uncork(sink: ResponseSink): void {
   sink.uncork()
 }
 
-/** Whether a finished response was handed to the network: node says `finish` also when the socket was destroyed with
- * writes in it, or a write has failed. */
-export function isTaken({ connection: { socket } }: Exchange): boolean {
-  return !socket.destroyed && socket.errored === null
+/** Counts turns, those in which somebody asks: one tick for all sinks together. */
+class Turns {
+  #now = 0
+  #isOver = true
+
+  get now(): number {
+    if (this.#isOver) {
+      this.#isOver = false
+      this.#now++
+      process.nextTick(() => {
+        this.#isOver = true
+      })
+    }
+    return this.#now
+  }
+}
+
+const turns = new Turns()
+
+/** Lets go of the text of a head that is out: node would keep it as long as the response. */
+function forgetHead(response: ServerResponse): void {
+  const inner = response as ServerResponse & { _header?: string | null }
+  if (typeof inner._header === 'string') inner._header = 'HTTP/1.1'
 }
 
 /** How long the end of an event stream may be left unread, in milliseconds. */

@@ -11,6 +11,14 @@ interface Begun {
   readonly startTime: number
 }
 
+/** Who is told what becomes of a connection. */
+export interface Watcher {
+  /** It is gone. */
+  gone(): void
+  /** The client has ended its side, which is all that is seen of one that left in good order. */
+  ended?(): void
+}
+
 /** A client's connection. */
 export class Connection {
   readonly socket: Socket
@@ -31,9 +39,8 @@ export class Connection {
   #wasKept = false
   /** Whether that response says so. */
   #saysClose = false
-  // Made when first used: memory that an open connection holds is memory times ten thousand.
-  #onClose: Set<() => void> | undefined
-  #onEnd: Set<() => void> | undefined
+  // Mostly none or one, and no list then: memory that an open connection holds is memory times ten thousand.
+  #watchers: Watcher | Set<Watcher> | undefined
   readonly #halfClosedMs: number
   #isEnding = false
 
@@ -134,43 +141,28 @@ export class Connection {
     this.end()
   }
 
-  /** Calls back when the connection is gone. */
-  onClose(callback: () => void): void {
-    this.#onClose ??= new Set()
-    this.#onClose.add(callback)
+  /** Tells somebody what becomes of the connection, until `unwatch`. */
+  watch(watcher: Watcher): void {
+    const watchers = this.#watchers
+    if (watchers === undefined) this.#watchers = watcher
+    else if (watchers instanceof Set) watchers.add(watcher)
+    else this.#watchers = new Set([watchers, watcher])
   }
 
-  offClose(callback: () => void): void {
-    this.#onClose?.delete(callback)
-  }
-
-  /** Calls back when the client has ended its side, which is all that is seen of one that left in
-   * good order, or when the connection is gone. */
-  onEnd(callback: () => void): void {
-    this.#onEnd ??= new Set()
-    this.#onEnd.add(callback)
-  }
-
-  offEnd(callback: () => void): void {
-    this.#onEnd?.delete(callback)
+  unwatch(watcher: Watcher): void {
+    if (this.#watchers === watcher) this.#watchers = undefined
+    else if (this.#watchers instanceof Set) this.#watchers.delete(watcher)
   }
 
   ended(): void {
-    this.#callOnEnd()
+    for (const watcher of listOf(this.#watchers)) watcher.ended?.()
     if (!this.isIdle) this.#waitHalfClosed()
   }
 
   closed(): void {
-    this.#callOnEnd()
-    const callbacks = this.#onClose
-    this.#onClose = undefined
-    for (const callback of callbacks ?? []) callback()
-  }
-
-  #callOnEnd(): void {
-    const callbacks = this.#onEnd
-    this.#onEnd = undefined
-    for (const callback of callbacks ?? []) callback()
+    const watchers = listOf(this.#watchers)
+    this.#watchers = undefined
+    for (const watcher of watchers) watcher.gone()
   }
 
   /** Says goodbye: FIN, and the end of the socket soon after. Reading goes on meanwhile: a socket that
@@ -212,6 +204,12 @@ export class Connection {
   }
 }
 
+/** Those who watch now: a copy, as they may leave while they are told. */
+function listOf(watchers: Watcher | Set<Watcher> | undefined): readonly Watcher[] {
+  if (watchers === undefined) return []
+  return watchers instanceof Set ? [...watchers] : [watchers]
+}
+
 /** More is not looked at: a client may pipeline thousands. */
 const mostEarlier = 100
 
@@ -232,6 +230,12 @@ function onSocketEnd(this: SocketWithConnection): void {
   this[connectionOf]!.ended()
 }
 
+type ListenerMethods = Pick<Socket, 'on' | 'addListener' | 'prependListener'>
+
+function methodsOf({ on, addListener, prependListener }: Socket): ListenerMethods {
+  return { on, addListener, prependListener }
+}
+
 /** The connections of a server. */
 export class Connections implements Iterable<Connection> {
   readonly #open = new Set<Connection>()
@@ -239,6 +243,7 @@ export class Connections implements Iterable<Connection> {
   readonly #onSocketClose: (this: SocketWithConnection) => void
   #onEmpty: (() => void) | undefined
   #empty: Promise<void> | undefined
+  #listenerMethods: ListenerMethods | undefined
   /** How many there have been. */
   accepted = 0
 
@@ -255,10 +260,20 @@ export class Connections implements Iterable<Connection> {
   add(socket: Socket): void {
     const connection = new Connection(socket, this.#halfClosedMs)
     ;(socket as SocketWithConnection)[connectionOf] = connection
+    this.#shareListenerMethods(socket)
     this.#open.add(connection)
     this.accepted++
     socket.on('end', onSocketEnd)
     socket.on('close', this.#onSocketClose)
+  }
+
+  /** Node gives each socket three closures that know nothing of it: 300 bytes that all sockets can share. */
+  #shareListenerMethods(socket: Socket): void {
+    if (!Object.hasOwn(socket, 'on')) return
+    const { on, addListener, prependListener } = (this.#listenerMethods ??= methodsOf(socket))
+    socket.on = on
+    socket.addListener = addListener
+    socket.prependListener = prependListener
   }
 
   #forget(connection: Connection): void {

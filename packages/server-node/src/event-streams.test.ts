@@ -137,6 +137,10 @@ test('the source of a stream whose head node refuses is let go, and the client g
     await until('the source is let go', () => tally.returns === 1)
     assert.equal(tally.aborts, 1)
     assert.equal(server.errors.length, 1)
+    assert.deepEqual(
+      tally.ends.map(({ reason, error }) => [reason, error]),
+      [['error', server.errors[0]!.error]],
+    )
     await client.closed()
     await until('no connection is left', () => sockets.open.length === 0)
     assert.deepEqual([...timers.values()], [])

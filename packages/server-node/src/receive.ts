@@ -9,12 +9,11 @@ import type { Connection } from './connections.ts'
 
 /** Makes the conn of a request. Nothing is parsed here. */
 export function receive(
-  request: IncomingMessage,
   response: ServerResponse,
   connection: Connection,
   server: ServerContext,
 ): Conn {
-  return new Conn(new NodeIncoming(request, response, connection, server))
+  return new Conn(new NodeIncoming(response, connection, server))
 }
 
 /** How long the body of a request may be left unread while an event stream goes on, in milliseconds. */
@@ -39,23 +38,24 @@ const noHeaders = {}
 class NodeIncoming implements Incoming {
   readonly startTime: number
   readonly server: ServerContext
-  readonly #request: IncomingMessage
   readonly #response: ServerResponse
   readonly #connection: Connection
   /** The raw headers as one string: no line break can be in one. */
   #packed: string | undefined
 
   constructor(
-    request: IncomingMessage,
     response: ServerResponse,
     connection: Connection,
     server: ServerContext,
   ) {
     this.startTime = connection.startTime
     this.server = server
-    this.#request = request
     this.#response = response
     this.#connection = connection
+  }
+
+  get #request(): IncomingMessage {
+    return this.#response.req
   }
 
   get method(): string {
@@ -95,8 +95,14 @@ class NodeIncoming implements Incoming {
   }
 
   onDisconnect(callback: () => void): void {
-    this.#connection.onEnd(callback)
-    this.#response.once('finish', () => this.#connection.offEnd(callback))
+    const connection = this.#connection
+    const watcher = { ended: over, gone: over }
+    function over(): void {
+      connection.unwatch(watcher)
+      callback()
+    }
+    connection.watch(watcher)
+    this.#response.once('finish', () => connection.unwatch(watcher))
   }
 
   async *openBody(): AsyncGenerator<Uint8Array, void, undefined> {

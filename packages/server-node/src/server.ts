@@ -23,8 +23,8 @@ import type { Bound } from './listen.ts'
 import { serverGuardLabel } from './open-report.ts'
 import type { OpenWork } from './open-report.ts'
 import { receive } from './receive.ts'
+import type { Exchange } from './respond.ts'
 import { send } from './send.ts'
-import type { Exchange } from './send.ts'
 import { Shutdown } from './shutdown.ts'
 import type { Part, ShutdownTimes, Tally } from './shutdown.ts'
 
@@ -37,7 +37,7 @@ export interface ServerSettings extends ShutdownTimes {
   readonly batchIntervalMs: number
 }
 
-type Held = [request: IncomingMessage, response: ServerResponse, connection: Connection]
+type Held = [response: ServerResponse, connection: Connection]
 
 export class NodeServer implements Part {
   readonly shutdown: Shutdown
@@ -131,9 +131,9 @@ export class NodeServer implements Part {
   #release(): void {
     const held = this.#held ?? []
     this.#held = undefined
-    for (const [request, response, connection] of held) {
-      if (this.#isLeaving) this.#handleLast(request, response, connection)
-      else this.#handle(request, response, connection)
+    for (const [response, connection] of held) {
+      if (this.#isLeaving) this.#handleLast(response, connection)
+      else this.#handle(response, connection)
     }
   }
 
@@ -183,26 +183,26 @@ export class NodeServer implements Part {
     }
     connection.began(response)
     if (this.#isStopping) this.#countAnswer(response)
-    if (this.#held !== undefined) this.#held.push([request, response, connection])
-    else if (this.#isLeaving) this.#handleLast(request, response, connection)
-    else this.#handle(request, response, connection)
+    if (this.#held !== undefined) this.#held.push([response, connection])
+    else if (this.#isLeaving) this.#handleLast(response, connection)
+    else this.#handle(response, connection)
   }
 
   /** Handles what may be the last request of its connection. */
-  #handleLast(request: IncomingMessage, response: ServerResponse, connection: Connection): void {
+  #handleLast(response: ServerResponse, connection: Connection): void {
     this.#closeAfterResponse(connection)
     // When all that has come is parsed, the last of it is known: that one says close.
-    setImmediate(() => this.#handle(request, response, connection))
+    setImmediate(() => this.#handle(response, connection))
   }
 
-  #handle(request: IncomingMessage, response: ServerResponse, connection: Connection): void {
-    if (!isMethod(request.method!)) {
+  #handle(response: ServerResponse, connection: Connection): void {
+    if (!isMethod(response.req.method!)) {
       // node's parser knows methods that are not registered for HTTP: RFC 9110 §15.6.2.
       response.writeHead(501, ['Content-Length', '0']).end()
       return
     }
     const exchange = { response, connection, bodies: this.#bodies, onError: this.#program.onError }
-    const handled = this.#program.handle(receive(request, response, connection, this.#context))
+    const handled = this.#program.handle(receive(response, connection, this.#context))
     if (handled instanceof Promise) void handled.then((conn) => this.#respond(conn, exchange))
     else this.#respond(handled, exchange)
   }
@@ -216,12 +216,13 @@ export class NodeServer implements Part {
     // It waits for a response before it, and another request may come meanwhile: whether this is the last on
     // the connection is known when its turn has come.
     const go = (): void => {
-      connection.offClose(go)
+      connection.unwatch(watcher)
       response.off('socket', onTurn)
       this.#send(conn, exchange)
     }
+    const watcher = { gone: go }
     const onTurn = (): void => process.nextTick(go)
-    connection.onClose(go)
+    connection.watch(watcher)
     response.once('socket', onTurn)
   }
 
@@ -269,6 +270,7 @@ export class NodeServer implements Part {
 
   async cut(): Promise<void> {
     this.#isCut = true
+    this.#bodies.closeCause = 'stop'
     this.#closeListeners()
     for (const connection of this.#connections) connection.socket.destroy()
     await this.#connections.empty()

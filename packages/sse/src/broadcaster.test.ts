@@ -314,7 +314,7 @@ test('a client that leaves is forgotten, and gets nothing more', async () => {
   const broadcaster = new Broadcaster()
   const [leaving, staying] = [connect(broadcaster), connect(broadcaster)]
   broadcaster.publish('a')
-  leaving.source.closed()
+  leaving.source.closed('client')
   assert.equal(broadcaster.subscriberCount, 1)
   await turn()
   leaving.drain()
@@ -326,7 +326,7 @@ test('a client that leaves is forgotten, and gets nothing more', async () => {
 test('a client that leaves during a write does not disturb the others', async () => {
   const broadcaster = new Broadcaster()
   const clients = Array.from({ length: 3 }, () => connect(broadcaster))
-  clients[1]!.onWrite = () => clients[1]!.source.closed()
+  clients[1]!.onWrite = () => clients[1]!.source.closed('client')
   broadcaster.publish('a')
   await turn()
   broadcaster.publish('b')
@@ -347,7 +347,7 @@ test('10,000 subscribers come and go, and none is left', async () => {
   broadcaster.publish('hello')
   for (const result of await Promise.all(waiting)) assert.equal(result.value?.data, 'hello')
   for (const { text } of clients) assert.equal(text, ':\ndata: hello\n\n')
-  for (const { source } of clients) source.closed()
+  for (const { source } of clients) source.closed('client')
   for (const loop of loops) void loop.return!()
   assert.equal(broadcaster.subscriberCount, 0)
 })
@@ -608,7 +608,7 @@ test('a client that leaves while a stop waits for it leaves no timer', (t) => {
   client.source.stop()
   broadcaster.close()
   assert.equal(timers.size, 1)
-  client.source.closed()
+  client.source.closed('client')
   assert.equal(timers.size, 0)
   assert.equal(client.ends, 0)
 })
@@ -641,7 +641,7 @@ test('a stop before the start lets the stream begin and end', (t) => {
 
 test('a source that is let go without being started leaves nothing', () => {
   const broadcaster = new Broadcaster()
-  sourceOf(broadcaster.subscribe()).closed()
+  sourceOf(broadcaster.subscribe()).closed('client')
   assert.equal(broadcaster.subscriberCount, 0)
 })
 

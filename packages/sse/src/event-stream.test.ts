@@ -3,7 +3,7 @@ import { test, type TestContext } from 'node:test'
 
 import { Conn, Swansong } from '@wakerobin/core'
 import { Chunk, isBodySource, settleConn, StateMap } from '@wakerobin/core/adapter'
-import type { BodySink, BodySource } from '@wakerobin/core/adapter'
+import type { BodySink, BodySource, CloseCause } from '@wakerobin/core/adapter'
 
 import { Broadcaster, SseEvent, withSseStream } from './index.ts'
 import type { EndReason, Eventable, SseOptions, SseSource, StreamEnd } from './index.ts'
@@ -150,7 +150,7 @@ test('of a stream that was never begun onEnd is told, too: HEAD, a replaced body
       [false, 'client'],
     ] as const) {
       const client = new Client(source)
-      client.source.closed()
+      client.source.closed('unsent')
       client.settle(isSent)
       assert.deepEqual(client.ends, [{ reason, sent: 0, dropped: 0, ms: 0 }])
       assert.equal(ticker.size, 0)
@@ -549,7 +549,9 @@ test('a broadcast that is too old waits a second for a client that is full, and 
     if (isReading) client.drain()
     t.mock.timers.tick(1000)
     assert.equal(client.state, isReading ? 'ended' : 'cut')
-    assert.equal(client.ends[0]!.reason, isReading ? 'max-age' : 'slow')
+    // What came first is the reason, whatever came of it.
+    assert.equal(client.ends[0]!.reason, 'max-age')
+    assert.equal(client.ends[0]!.dropped, isReading ? 0 : 1)
     assert.equal(ticker.size, 0)
   }
 })
@@ -624,15 +626,29 @@ test('an until that gives no date is refused, and the source is let go', async (
 
 // ------------------------------------------------------------------------------------ the stop
 
-test('a stream that finishes is cut by the deadline of the stop, which is a shutdown', async () => {
-  const source = new HandSource()
-  const client = new Client(source.open, { finish: true })
+test('a stream that finishes ends by the deadline of the stop, which is a shutdown, or by its client', async () => {
+  for (const [cause, reason] of [
+    ['stop', 'shutdown'],
+    ['client', 'client'],
+  ] as const) {
+    const source = new HandSource()
+    const client = new Client(source.open, { finish: true })
+    client.start()
+    client.source.stop()
+    await source.give('one')
+    assert.equal(client.state, 'open')
+    client.leave(cause)
+    assert.equal(client.ends[0]!.reason, reason)
+  }
+})
+
+test('what could not be sent is an error, which onEnd is told', () => {
+  const client = new Client(new HandSource().open)
   client.start()
-  client.source.stop()
-  await source.give('one')
-  assert.equal(client.state, 'open')
-  client.leave()
-  assert.equal(client.ends[0]!.reason, 'shutdown')
+  const error = new Error('more bytes than were promised')
+  client.leave('failure', error)
+  assert.equal(client.ends[0]!.reason, 'error')
+  assert.equal(client.ends[0]!.error, error)
 })
 
 test('a stream that finishes still has heartbeats, an age and an expiry after the stop', () => {
@@ -729,8 +745,8 @@ class Client implements BodySink {
     this.source.drained()
   }
 
-  leave(): void {
-    this.source.closed()
+  leave(cause: CloseCause = 'client', error?: unknown): void {
+    this.source.closed(cause, error)
     this.#over('gone')
   }
 

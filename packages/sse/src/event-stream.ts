@@ -5,11 +5,12 @@
 
 import type { BodySink, BodySource, Conn } from '@wakerobin/core'
 import { Chunk, encodeText } from '@wakerobin/core/adapter'
+import type { CloseCause } from '@wakerobin/core/adapter'
 
 import { emptyComment, encodeEvent } from './encode.ts'
 import { checkDate } from './options.ts'
 import type { EndReason, SseOptions, StreamEnd, StreamOptions } from './options.ts'
-import { tickFor, ticker } from './ticker.ts'
+import { ticker } from './ticker.ts'
 import type { Ticking } from './ticker.ts'
 
 /** How many events went out, or did not. Its source counts. */
@@ -19,25 +20,24 @@ export interface EventCount {
 }
 
 export class EventStream implements BodySource, BodySink, EventCount, Ticking {
-  readonly isEndless = true
-  readonly tickMs: number
   sent = 0
   dropped = 0
   readonly #options: StreamOptions
   readonly #events: BodySource
-  readonly #onOver: (() => void) | undefined
+  #onOver: (() => void) | undefined
+  // Numbers that most streams never get stay undefined: they would cost memory of their own.
   /** When it has to end, on the ticker's clock. */
-  #lastTick = Infinity
+  #lastTick: number | undefined
   /** When it has to end, on the clock of the world. */
-  readonly #until: number
+  #until: number | undefined
   /** The same on the ticker's clock, which only a test lets run ahead of the world's. */
-  #untilTick = Infinity
+  #untilTick: number | undefined
   #sink: BodySink | undefined
-  #startedAt = 0
+  /** In whole milliseconds of `performance.now()`. */
+  #startedAt: number | undefined
   #reason: EndReason | undefined
   #error: unknown
   #isOver = false
-  #isStopping = false
   /** Whether something was written since the last tick. */
   #hasWritten = false
   #writtenAt = 0
@@ -48,44 +48,53 @@ export class EventStream implements BodySource, BodySink, EventCount, Ticking {
   #isWaiting = false
   #fullAt: number | undefined
 
-  /** @param open Makes the source of the events, which counts them here.
-   * @param onOver Called when the stream is over, for whatever reason. */
-  constructor(
-    conn: Conn,
-    options: StreamOptions,
-    open: (count: EventCount) => BodySource,
-    onOver?: () => void,
-  ) {
+  /** @param open Makes the source of the events, which counts them here. */
+  constructor(conn: Conn, options: StreamOptions, open: (count: EventCount) => BodySource) {
     this.#options = options
-    this.#onOver = onOver
-    const { heartbeatMs, maxAgeMs, writeTimeoutMs } = options
-    this.tickMs = tickFor([heartbeatMs, maxAgeMs[0], writeTimeoutMs])
     this.#events = open(this)
     try {
       this.#until = timeOf(options.until, conn)
     } catch (error) {
-      this.#events.closed() // there will be no stream of them
+      this.#events.closed('unsent') // there will be no stream of them
       throw error
     }
     const { onEnd } = options
     if (onEnd !== undefined) conn.afterSend((isSent) => onEnd(conn, this.summary(isSent)))
   }
 
+  get isEndless(): true {
+    return true
+  }
+
+  get tickMs(): number {
+    return this.#options.tickMs
+  }
+
+  /** Calls back when it is over, for whatever reason; at once, where it is. For one. */
+  whenOver(callback: () => void): void {
+    if (this.#isOver) callback()
+    else this.#onOver = callback
+  }
+
   // ------------------------------------------------------------------------- for the server
 
   start(sink: BodySink): void {
     this.#sink = sink
-    this.#startedAt = performance.now()
+    this.#startedAt = Math.round(performance.now())
     this.#writtenAt = ticker.now
-    this.#lastTick = ticker.now + drawn(this.#options.maxAgeMs)
-    this.#untilTick = ticker.now + (this.#until - Date.now())
-    if (Date.now() >= this.#until) {
-      // None of its events goes out.
-      this.#over('revoked')
-      this.#events.closed()
-      sink.write(heartbeat)
-      sink.end()
-      return
+    const { maxAgeMs } = this.#options
+    if (maxAgeMs[0] < Infinity) this.#lastTick = ticker.now + drawn(maxAgeMs)
+    if (this.#until !== undefined) {
+      const left = this.#until - Date.now()
+      if (left <= 0) {
+        // None of its events goes out.
+        this.#over('revoked')
+        this.#events.closed('unsent')
+        sink.write(heartbeat)
+        sink.end()
+        return
+      }
+      this.#untilTick = ticker.now + left
     }
     ticker.add(this)
     this.#events.start(this)
@@ -101,14 +110,13 @@ export class EventStream implements BodySource, BodySink, EventCount, Ticking {
   }
 
   stop(): void {
-    this.#isStopping = true
     if (!this.#options.finish) this.#finish('shutdown')
   }
 
-  closed(): void {
-    // Where it was never begun, how the response went tells why.
-    this.#over(this.#sink === undefined ? undefined : this.#isStopping ? 'shutdown' : 'client')
-    this.#events.closed()
+  closed(cause: CloseCause, error?: unknown): void {
+    if (cause === 'failure') this.#error = error
+    this.#over(reasonOf[cause])
+    this.#events.closed(cause)
   }
 
   // --------------------------------------------------------------- for the source of the events
@@ -143,7 +151,6 @@ export class EventStream implements BodySource, BodySink, EventCount, Ticking {
   }
 
   cut(): void {
-    this.#reason = 'slow'
     this.#over('slow')
     this.#sink!.cut()
   }
@@ -153,8 +160,9 @@ export class EventStream implements BodySource, BodySink, EventCount, Ticking {
   tick(now: number): void {
     if (this.#hasWritten) this.#writtenAt = now
     this.#hasWritten = false
-    if (now >= this.#lastTick) this.#finish('max-age')
-    else if (now >= this.#untilTick || Date.now() >= this.#until) this.#finish('revoked')
+    if (isPast(this.#lastTick, now)) this.#finish('max-age')
+    else if (isPast(this.#untilTick, now) || isPast(this.#until, Date.now()))
+      this.#finish('revoked')
     else if (this.#isFull) this.#checkStall(now)
     else this.#checkSilence(now)
   }
@@ -162,7 +170,7 @@ export class EventStream implements BodySource, BodySink, EventCount, Ticking {
   #checkStall(now: number): void {
     this.#fullAt ??= now
     if (now - this.#fullAt < this.#options.writeTimeoutMs) return
-    this.#events.closed()
+    this.#events.closed('client')
     this.cut()
   }
 
@@ -213,10 +221,18 @@ export class EventStream implements BodySource, BodySink, EventCount, Ticking {
   summary(isSent: boolean): StreamEnd {
     const { sent, dropped } = this
     const reason = this.#reason ?? (isSent ? 'done' : 'client')
-    const ms = this.#startedAt === 0 ? 0 : performance.now() - this.#startedAt
+    const ms =
+      this.#startedAt === undefined ? 0 : Math.max(0, Math.round(performance.now()) - this.#startedAt)
     const end = { reason, sent, dropped, ms }
     return reason === 'error' ? { ...end, error: this.#error } : end
   }
+}
+
+/** Where it was never begun, how the response went tells why. */
+const reasonOf = { client: 'client', stop: 'shutdown', failure: 'error', unsent: undefined } as const
+
+function isPast(time: number | undefined, now: number): boolean {
+  return time !== undefined && now >= time
 }
 
 function isPromiseLike(value: unknown): value is PromiseLike<unknown> {
@@ -229,9 +245,9 @@ const heartbeat = new Chunk(encodeText(emptyComment))
 const soon = [0, 1000] as const
 
 /** When a stream has to end, on the clock of the world. */
-function timeOf(until: SseOptions['until'], conn: Conn): number {
+function timeOf(until: SseOptions['until'], conn: Conn): number | undefined {
   const date = typeof until === 'function' ? until(conn) : until
-  return date === undefined ? Infinity : checkDate(date).getTime()
+  return date === undefined ? undefined : checkDate(date).getTime()
 }
 
 /** A reconnection time from a range, both ends of which it may be, drawn anew at each call.

@@ -4,12 +4,13 @@ import type { Conn } from '@wakerobin/core'
 import { describe } from '@wakerobin/core/adapter'
 
 import type { Eventable } from './event.ts'
+import { tickFor } from './ticker.ts'
 
-/** Why a stream has ended.
+/** Why a stream has ended: what came first.
  *
  * `client`: it left. `done`: the source ended, or there was nothing to begin. `shutdown`: the server stopped.
  * `slow`: the client did not read. `max-age`: the stream was as old as it may get. `revoked`: `until` had come.
- * `error`: the source failed. */
+ * `error`: the source failed, or what it sent could not be. */
 export type EndReason = 'client' | 'done' | 'shutdown' | 'slow' | 'max-age' | 'revoked' | 'error'
 
 /** How a stream went. */
@@ -80,6 +81,8 @@ export interface StreamOptions {
   readonly writeTimeoutMs: number
   readonly onEnd: SseOptions['onEnd']
   readonly mapError: SseOptions['mapError']
+  /** How exact its times are. */
+  readonly tickMs: number
 }
 
 /** Reads every option once, and throws where one cannot be used.
@@ -103,8 +106,9 @@ export function checkOptions<In>(options: SseOptions<In> | undefined): StreamOpt
   const ages = checkAge(maxAgeMs)
   // Else the short time that a client is told when its stream is too old would be its time for ever.
   const retry = retryMs === undefined && ages[0] < Infinity ? 3000 : retryMs
+  const heartbeat = checkTime('heartbeatMs', heartbeatMs, 0) || Infinity
   return {
-    heartbeatMs: checkTime('heartbeatMs', heartbeatMs, 0) || Infinity,
+    heartbeatMs: heartbeat,
     retryMs: retry === undefined ? undefined : checkWhole('retryMs', retry),
     stopRetryMs: checkRange('stopRetryMs', stopRetryMs, isWhole),
     finish,
@@ -113,6 +117,7 @@ export function checkOptions<In>(options: SseOptions<In> | undefined): StreamOpt
     writeTimeoutMs: checkTime('writeTimeoutMs', writeTimeoutMs, 1),
     onEnd: onEnd as StreamOptions['onEnd'],
     mapError,
+    tickMs: tickFor([heartbeat, ages[0], writeTimeoutMs]),
   }
 }
 

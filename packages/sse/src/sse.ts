@@ -4,12 +4,13 @@ import { Conn } from '@wakerobin/core'
 import type { Halted, HandlerObject } from '@wakerobin/core'
 import { describe } from '@wakerobin/core/adapter'
 
-import { acceptsEventStream } from './accept.ts'
+import { acceptsEventStream, varyByAccept } from './accept.ts'
+import type { EventStream } from './event-stream.ts'
 import { lastEventId } from './last-event-id.ts'
 import { checkOptions } from './options.ts'
 import type { SseOptions } from './options.ts'
 import { openStream } from './with-sse-stream.ts'
-import type { SseSource } from './with-sse-stream.ts'
+import type { SseSource, StreamFollower } from './with-sse-stream.ts'
 
 /** What `connect` is given besides the conn. */
 export interface SseContext {
@@ -32,7 +33,8 @@ export type SseConnect<In> = (
 /** Answers with an event stream where the client accepts one, whatever the method, and passes other requests on.
  *
  * Nothing is sent until `connect` has resolved, so that it can set headers, answer with another status, or throw,
- * which is a 500. HEAD has the headers of the stream, which is never started.
+ * which is a 500. HEAD has the headers of the stream, which is never started. The answer of a later handler to who does
+ * not accept a stream says `Vary: Accept`.
  *
  * ```ts
  * import { handlers, type Handler } from '@wakerobin/core'
@@ -54,16 +56,16 @@ export function sse<In = never>(
   const answer = (conn: Conn, context: Context, given: SseAnswer): Conn | void => {
     if (given === undefined || given === null || given instanceof Conn) {
       // What it was answered with may be at work until then.
-      if (conn.isHalted) conn.afterSend(context.over)
+      if (conn.isHalted) conn.afterSend(() => context.over())
       else context.over()
       return given ?? undefined
     }
-    return openStream(conn, given as SseSource, checked, context.over)
+    return openStream(conn, given as SseSource, checked, context)
   }
   return {
     name: connect.name === '' ? 'sse' : `sse(${connect.name})`,
     run(conn: Conn<In>) {
-      if (!acceptsEventStream(conn)) return
+      if (!acceptsEventStream(conn)) return varyByAccept(conn)
       const context = new Context(conn)
       const answerLater = async (given: PromiseLike<SseAnswer>): Promise<Conn | void> => {
         try {
@@ -89,8 +91,9 @@ function isPromiseLike(given: unknown): given is PromiseLike<SseAnswer> {
   return typeof (given as { then?: unknown } | null | undefined)?.then === 'function'
 }
 
-class Context implements SseContext {
+class Context implements SseContext, StreamFollower {
   readonly #conn: Conn
+  #stream: EventStream | undefined
   #controller: AbortController | undefined
   #isOver = false
 
@@ -102,22 +105,30 @@ class Context implements SseContext {
     return lastEventId(this.#conn)
   }
 
-  // Made when first asked for: most sources end by their return().
+  // Made when first asked for: most sources end by their return(), and the stream knows of nobody then.
   get signal(): AbortSignal {
     if (this.#controller === undefined) {
       this.#controller = new AbortController()
+      if (this.#stream !== undefined) this.follow(this.#stream)
+      else if (this.#isOver || this.#conn.signal.aborted) this.#controller.abort()
       // While there is no stream yet, only the conn knows that the client has left.
-      const { signal } = this.#conn
-      if (this.#isOver || signal.aborted) this.#controller.abort()
-      else signal.addEventListener('abort', this.over, { once: true })
+      else this.#conn.signal.addEventListener('abort', this.#onAbort, { once: true })
     }
     return this.#controller.signal
   }
 
-  readonly over = (): void => {
+  follow(stream: EventStream): void {
+    this.#stream = stream
+    if (this.#controller !== undefined) stream.whenOver(this.#onAbort)
+  }
+
+  over(): void {
     this.#isOver = true
-    if (this.#controller === undefined) return
-    this.#conn.signal.removeEventListener('abort', this.over)
-    this.#controller.abort()
+    if (this.#controller !== undefined) this.#onAbort()
+  }
+
+  readonly #onAbort = (): void => {
+    this.#conn.signal.removeEventListener('abort', this.#onAbort)
+    this.#controller!.abort()
   }
 }

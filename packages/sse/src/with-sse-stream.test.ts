@@ -592,7 +592,7 @@ test('a stream that finishes is endless all the same: a client that half-closes 
         const body = conn.takeResponseBody()
         assert(isBodySource(body))
         assert.equal(body.isEndless, true)
-        body.closed()
+        body.closed('client')
         return conn.ok('seen')
       })
       assert.equal((await app.get('/')).body, 'seen')

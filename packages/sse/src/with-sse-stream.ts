@@ -4,6 +4,7 @@ import { Conn, type Halted } from '@wakerobin/core'
 import {
   describe,
   encodeText,
+  presetHeaders,
   PullSource,
   type BodySource,
   type Chunk,
@@ -54,22 +55,24 @@ export function withSseStream(conn: Conn, events: SseSource, options?: SseOption
 }
 
 /** Answers with an event stream whose options were checked.
- * @param onOver Called when the stream is over, for whatever reason. */
+ * @param follower Is given the stream, or told that there is none. */
 export function openStream(
   conn: Conn,
   events: SseSource,
   options: StreamOptions,
-  onOver?: () => void,
+  follower?: StreamFollower,
 ): Halted {
   const open = opener(events, openingOf(options.retryMs))
   const gates = gatesOf(conn)
   const full = gates.find(({ isFull }) => isFull)
   if (full !== undefined && conn.method !== 'HEAD') {
-    open({ sent: 0, dropped: 0 }).closed()
-    onOver?.()
+    open({ sent: 0, dropped: 0 }).closed('unsent')
+    follower?.over()
     return refuseStream(conn, full)
   }
-  const halted = send(conn, new EventStream(conn, options, open, onOver))
+  const stream = new EventStream(conn, options, open)
+  follower?.follow(stream)
+  const halted = send(conn, stream)
   if (conn.method !== 'HEAD') {
     for (const gate of gates) {
       gate.enter()
@@ -77,6 +80,12 @@ export function openStream(
     }
   }
   return halted
+}
+
+/** Whoever is to know when the stream is over. */
+export interface StreamFollower {
+  follow(stream: EventStream): void
+  over(): void
 }
 
 /** Tells a client to come back later: an EventSource by a stream, because it gives up for ever on any other status. */
@@ -95,11 +104,14 @@ export function isEventSource(conn: Conn): boolean {
   return conn.method === 'GET' && wantsEventStream(conn)
 }
 
+const headers = [
+  ['Content-Type', 'text/event-stream'],
+  ['Cache-Control', 'no-cache, no-transform'],
+  ['X-Accel-Buffering', 'no'],
+].flat()
+
 function send(conn: Conn, body: EventStream): Halted {
-  conn.responseHeaders
-    .set('Content-Type', 'text/event-stream')
-    .set('Cache-Control', 'no-cache, no-transform')
-    .set('X-Accel-Buffering', 'no')
+  presetHeaders(conn, headers)
   return conn.withStatus(200).withBody(body).halt()
 }
 
