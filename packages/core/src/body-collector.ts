@@ -1,7 +1,7 @@
 /** The client of an app under test, as far as it reads a body that comes in parts. */
 
 import { concatBytes } from './body.ts'
-import type { BodySink, BodySource, Chunk } from './body.ts'
+import type { BodySink, BodySource, Chunk, CloseCause } from './body.ts'
 
 /** A body as the client has it in the end. */
 export interface ReceivedBody {
@@ -87,11 +87,11 @@ export class BodyCollector implements BodySink, AsyncIterable<Uint8Array> {
     this.#callWhileOpen(() => this.#source.stop())
   }
 
-  /** The client leaves, before it is over. */
-  leave(): void {
+  /** The client leaves, before it is over, or is cut. */
+  leave(cause: CloseCause = 'client'): void {
     const hadEnded = this.#hasEnded
     this.#finish(true)
-    if (!hadEnded) this.#call(() => this.#source.closed('client'))
+    if (!hadEnded) this.#call(() => this.#source.closed(cause))
   }
 
   /** The client stops reading. */

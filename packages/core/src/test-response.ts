@@ -186,6 +186,7 @@ export class TestResponse extends TestResponseHead {
 /** The exchange of an open response, from the side of its client. */
 interface Client {
   readonly body: BodyCollector
+  readonly endedUnread: Promise<void>
   readonly leave: () => void
   readonly ended: Promise<TestResponse>
 }
@@ -196,12 +197,16 @@ interface Client {
 export class OpenResponse extends TestResponseHead implements AsyncIterable<Uint8Array> {
   /** The whole response, when it is over. */
   readonly ended: Promise<TestResponse>
+  /** Resolves when the body ends while the client stalls, and never where it does not: `ended` then waits until the
+   * client reads on or leaves. */
+  readonly endedUnread: Promise<void>
   readonly #client: Client
 
   constructor(conn: Conn, response: FinalResponse, client: Client, failure: TestError | undefined) {
     super(conn, response, failure)
     this.#client = client
     this.ended = client.ended
+    this.endedUnread = client.endedUnread
   }
 
   get bytes(): Uint8Array {

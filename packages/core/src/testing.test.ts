@@ -410,6 +410,49 @@ test('a client that stalls and leaves has not got what was kept for it', async (
   assert.equal(response.body, 'one ')
 })
 
+test('endedUnread tells of a body that ends while its client stalls', async () => {
+  const log: string[] = []
+  for (const isStalled of [true, false]) {
+    const source = new HandSource()
+    const app = testApp((conn) => conn.afterSend((isSent) => log.push(`sent ${isSent}`)).ok(source))
+    const response = await app.open('/')
+    void response.endedUnread.then(() => log.push('ended unread'))
+    const sink = await source.started
+    if (isStalled) response.stall()
+    sink.end()
+    await turn()
+    response.resume()
+    await app.idle()
+  }
+  assert.deepEqual(log, ['ended unread', 'sent true', 'sent true'])
+})
+
+test('while an endless body flows its request is packed, as on a server', async () => {
+  for (const isEndless of [true, false]) {
+    const source = new HandSource()
+    source.isEndless = isEndless
+    const seen: unknown[] = []
+    const app = testApp((conn) => {
+      const received = conn.requestHeaders
+      conn.afterSend(() => {
+        const { requestHeaders, path } = conn
+        seen.push(requestHeaders !== received, path, [...requestHeaders])
+      })
+      return conn.ok(source)
+    })
+    const headers: [string, string][] = [
+      ['Host', 'fern.test'],
+      ['X-Empty', ''],
+      ['X-Name', 'é'],
+      ['X-Name', 'b'],
+    ]
+    const response = await app.open('/a?b', { headers })
+    response.leave()
+    await app.idle()
+    assert.deepEqual(seen, [isEndless, '/a', headers])
+  }
+})
+
 test('a source is told of room once, whatever there was none for', async (t) => {
   t.mock.timers.enable({ apis: ['setTimeout'] })
   const source = new HandSource()

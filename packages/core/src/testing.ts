@@ -7,7 +7,7 @@ import { BodyCollector } from './body-collector.ts'
 import type { ReceivedBody } from './body-collector.ts'
 import { encodeText, isBodySource } from './body.ts'
 import type { BodySink, BodySource } from './body.ts'
-import { Conn, failConn, settleConn } from './conn.ts'
+import { Conn, failConn, packConn, settleConn } from './conn.ts'
 import { finalize } from './finalize.ts'
 import type { FinalResponse } from './finalize.ts'
 import { HeaderMap } from './header-map.ts'
@@ -208,7 +208,8 @@ export class TestApp {
         [onHead]: ({ conn, response, body }) => {
           const leave = (): void => client.abort()
           const failure = this.#failures.get(conn)
-          resolve(new OpenResponse(conn, response, { body, leave, ended }, failure))
+          const { endedUnread } = body
+          resolve(new OpenResponse(conn, response, { body, endedUnread, leave, ended }, failure))
         },
       }
       const ended = this.request(method, target, opening)
@@ -293,7 +294,7 @@ export class TestApp {
   #send(response: FinalResponse, exchange: Exchange): Promise<ReceivedBody | undefined> {
     const { conn } = exchange
     const source = isBodySource(response.body) ? response.body : new WholeBody(response.body)
-    const body = new BodyCollector(source, response.bodyLength, {
+    const body = new ClientBody(source, response.bodyLength, {
       onHead: () => exchange.onHead?.({ conn, response, body }),
       onError: (error) => this.#report(conn, error, 'the response body'),
     })
@@ -303,6 +304,7 @@ export class TestApp {
     } else {
       const isStopping = this.swansong.state !== 'running' // a stop from now on finds it by itself
       body.start()
+      if (body.isStream) packConn(conn)
       if (isStopping) body.stop()
     }
     return body.received
@@ -313,7 +315,7 @@ export class TestApp {
 interface Head {
   readonly conn: Conn
   readonly response: FinalResponse
-  readonly body: BodyCollector
+  readonly body: ClientBody
 }
 
 /** What `open` adds to a request. A symbol, so that it is no option, and that whoever overrides `request` passes it
@@ -322,6 +324,25 @@ const onHead = Symbol('onHead')
 
 interface OpeningRequest extends TestRequest {
   [onHead]?: (head: Head) => void
+}
+
+/** A body that may end while its client stalls. */
+class ClientBody extends BodyCollector {
+  /** Resolves when it does. */
+  readonly endedUnread: Promise<void>
+  #tellEnd!: () => void
+
+  constructor(...args: ConstructorParameters<typeof BodyCollector>) {
+    super(...args)
+    this.endedUnread = new Promise((resolve) => {
+      this.#tellEnd = resolve
+    })
+  }
+
+  override end(): void {
+    super.end()
+    if (!this.isOver) this.#tellEnd()
+  }
 }
 
 /** A body that is in memory. */
@@ -355,7 +376,7 @@ class Exchange implements OpenRequest {
   readonly resolve: (response: TestResponse) => void
   readonly reject: (reason: unknown) => void
   /** The body of the response, once it flows. */
-  body: BodyCollector | undefined
+  body: ClientBody | undefined
   /** Told when the head is out, by whom it concerns. */
   readonly onHead: ((head: Head) => void) | undefined
   readonly #incoming: TestIncoming
@@ -391,7 +412,16 @@ class Exchange implements OpenRequest {
     if (this.body?.isOver === true) return
     this.#incoming.leave()
     if (this.body === undefined) this.reject(this.#signal!.reason)
-    else this.body.leave()
+    else this.body.leave(this.#signal!.reason instanceof DeadlineError ? 'stop' : 'client')
+  }
+}
+
+/** What the signal of a request aborts with where not the client leaves, but the deadline of a stop cuts it. */
+export class DeadlineError extends Error {
+  override readonly name = 'DeadlineError'
+
+  constructor() {
+    super('The deadline of the stop has passed')
   }
 }
 
@@ -399,7 +429,7 @@ class Exchange implements OpenRequest {
 class TestIncoming implements Incoming {
   readonly method: string
   readonly target: string
-  readonly rawHeaders: readonly string[]
+  rawHeaders: readonly string[]
   readonly httpVersion: string
   readonly peerIp: string
   readonly isSecure: boolean
@@ -435,6 +465,11 @@ class TestIncoming implements Incoming {
     this.server = server
     if (bytes instanceof Uint8Array) this.#bytes = bytes
     else this.#parts = bytes
+  }
+
+  /** As on a server: what is read from now on has been packed and unpacked. */
+  pack(): void {
+    this.rawHeaders = this.rawHeaders.join('\n').split('\n')
   }
 
   onDisconnect(callback: () => void): void {

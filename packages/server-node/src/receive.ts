@@ -43,11 +43,7 @@ class NodeIncoming implements Incoming {
   /** The raw headers as one string: no line break can be in one. */
   #packed: string | undefined
 
-  constructor(
-    response: ServerResponse,
-    connection: Connection,
-    server: ServerContext,
-  ) {
+  constructor(response: ServerResponse, connection: Connection, server: ServerContext) {
     this.startTime = connection.startTime
     this.server = server
     this.#response = response

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
 import { Broadcaster } from '@wakerobin/sse'
+import type { StreamEnd } from '@wakerobin/sse'
 
 import { turns } from '../fixtures/harness.ts'
 import { testShutdown } from './testing.ts'
@@ -84,6 +85,21 @@ test('a request whose client has left is not waited for, as on a server', async 
   client.abort()
   await rejected
   assert.equal((await stopped).outcome, 'clean')
+})
+
+test('a stream that finishes and is cut by the deadline has ended by the shutdown, as on a server', async () => {
+  const reasons: string[] = []
+  const stream = { finish: true, onEnd: (_: unknown, end: StreamEnd) => reasons.push(end.reason) }
+  const test = testShutdown((conn) => conn.withSseStream(new Broadcaster(), stream), {
+    shutdown: { deadlineMs: 100 },
+  })
+  const cut = test.app.get('/')
+  await turns()
+  const stopped = test.shutDown()
+  await test.advance(100)
+  await stopped
+  assert.ok((await cut).isCut)
+  assert.deepEqual(reasons, ['shutdown'])
 })
 
 test('advances that are asked for together follow each other, and time does not go back', async () => {

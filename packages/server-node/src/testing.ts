@@ -4,7 +4,7 @@
 import { setMaxListeners } from 'node:events'
 
 import type { AppFunction, Method } from '@wakerobin/core'
-import { TestApp } from '@wakerobin/core/testing'
+import { DeadlineError, TestApp } from '@wakerobin/core/testing'
 import type { TestAppOptions, TestRequest, TestResponse } from '@wakerobin/core/testing'
 
 import type { Clock } from './clock.ts'
@@ -148,7 +148,7 @@ class CuttableApp extends TestApp implements Part {
   }
 
   async cut(): Promise<void> {
-    this.#cut.abort(new Error('The deadline of the stop has passed'))
+    this.#cut.abort(new DeadlineError())
   }
 
   work(): OpenWork {

@@ -4,6 +4,7 @@ import { test } from 'node:test'
 import { testApp } from '@wakerobin/core/testing'
 
 import { acceptsEventStream, wantsEventStream } from './accept.ts'
+import { sse } from './index.ts'
 
 /** The lines of `Accept`; whether an event stream is an answer; whether it is asked for by its name. */
 const cases: [lines: readonly string[], accepts: boolean, wants: boolean][] = [
@@ -63,4 +64,38 @@ test('an event stream is an answer where it is accepted, and not beside other ty
     const response = await app.get('/', { headers: { Accept: lines } })
     assert.deepEqual(JSON.parse(response.body), { accepts, wants }, JSON.stringify(lines))
   }
+})
+
+test('an answer in place of an event stream says that it depends on Accept, once, beside what else it depends on', async () => {
+  const cases: [before: readonly string[], after: readonly string[]][] = [
+    [[], ['Accept']],
+    [['Origin'], ['Origin', 'Accept']],
+    [
+      ['Accept-Encoding', 'Accept-Language'],
+      ['Accept-Encoding', 'Accept-Language', 'Accept'],
+    ],
+    [['origin,accept'], ['origin,accept']],
+    [
+      ['Origin', 'Accept'],
+      ['Origin', 'Accept'],
+    ],
+    [['*'], ['*']],
+  ]
+  for (const [before, after] of cases) {
+    const app = testApp([
+      (conn) => conn.withResponseHeader('Vary', before),
+      sse(() => ['x']),
+      sse(() => ['y']),
+      (conn) => conn.json({ latest: 42 }),
+    ])
+    const answer = await app.get('/', { headers: { Accept: 'application/json' } })
+    answer.assertJson({ latest: 42 }).assertHeader('Vary', after)
+    const stream = await app.get('/', { headers: { Accept: 'text/event-stream' } })
+    stream.assertHeader('Vary', before)
+  }
+})
+
+test('an answer that connect has passed on for reasons of its own does not say that it depends on Accept', async () => {
+  const app = testApp([sse(() => null), 'next'])
+  ;(await app.get('/')).assertBody('next').assertNoHeader('Vary')
 })

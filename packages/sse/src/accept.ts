@@ -5,7 +5,8 @@ import type { Conn } from '@wakerobin/core'
 /** Whether an event stream is an answer to this request.
  *
  * It is where `Accept` is missing, names `text/event-stream` or `text/*`, or is no more than `*\/*`. Where other types
- * stand beside `*\/*`, as many HTTP clients send it for JSON, it is not. */
+ * stand beside `*\/*`, as many HTTP clients send it for JSON, it is not. Of weights only 0 counts, a refusal: what else
+ * could be had, to compare them with, only the app knows. */
 export function acceptsEventStream(conn: Conn): boolean {
   // As an EventSource says it.
   if (conn.requestHeaders.get('accept') === 'text/event-stream') return true
@@ -18,6 +19,12 @@ export function acceptsEventStream(conn: Conn): boolean {
   }
   const accepted = ranges.filter(({ isRefused }) => !isRefused)
   return accepted.length > 0 && accepted.every(({ range }) => range === '*/*')
+}
+
+/** Says of an answer in place of an event stream that it depends on `Accept`: RFC 9110 §12.5.5. */
+export function varyByAccept({ responseHeaders }: Conn): void {
+  if (!/(^|,)\s*(accept|\*)\s*(,|$)/i.test(responseHeaders.get('vary') ?? ''))
+    responseHeaders.append('Vary', 'Accept')
 }
 
 /** Whether the client asks for an event stream by its name, as every EventSource does. */

@@ -222,14 +222,21 @@ export class EventStream implements BodySource, BodySink, EventCount, Ticking {
     const { sent, dropped } = this
     const reason = this.#reason ?? (isSent ? 'done' : 'client')
     const ms =
-      this.#startedAt === undefined ? 0 : Math.max(0, Math.round(performance.now()) - this.#startedAt)
+      this.#startedAt === undefined
+        ? 0
+        : Math.max(0, Math.round(performance.now()) - this.#startedAt)
     const end = { reason, sent, dropped, ms }
     return reason === 'error' ? { ...end, error: this.#error } : end
   }
 }
 
 /** Where it was never begun, how the response went tells why. */
-const reasonOf = { client: 'client', stop: 'shutdown', failure: 'error', unsent: undefined } as const
+const reasonOf = {
+  client: 'client',
+  stop: 'shutdown',
+  failure: 'error',
+  unsent: undefined,
+} as const
 
 function isPast(time: number | undefined, now: number): boolean {
   return time !== undefined && now >= time

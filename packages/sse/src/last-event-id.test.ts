@@ -31,6 +31,12 @@ test('there is none where the client says nothing, or that it has none', () => {
   assert.equal(lastEventId(connOf('/?last-event-id=7')), undefined)
 })
 
+test("several ids are nobody's, and as good as none", () => {
+  const twice = ['Last-Event-ID', '7', 'last-event-id', '8']
+  assert.equal(lastEventId(connOf('/', twice)), undefined)
+  assert.equal(lastEventId(connOf('/?after=9', twice), { query: 'after' }), '9')
+})
+
 test('a query parameter counts where there is no header, and only where it is asked for', () => {
   const options = { query: 'after' }
   assert.equal(lastEventId(connOf('/?after=7'), options), '7')

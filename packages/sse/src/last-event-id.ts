@@ -10,14 +10,14 @@ export interface LastEventIdOptions {
 }
 
 /** The id of the last event that the client has got, as it says in `Last-Event-ID`; undefined where it says
- * nothing, or that it has none.
+ * nothing, that it has none, or more than one.
  *
  * Clients send the bytes of UTF-8, or of latin1 where that is enough; both are read. Whether the id was ever one of
  * yours is for you to check.
  *
  * Source: WHATWG HTML §9.2.4 (#the-last-event-id-header). */
 export function lastEventId(conn: Conn, { query }: LastEventIdOptions = {}): string | undefined {
-  const id = conn.requestHeaders.get('last-event-id')
+  const id = conn.requestHeaders.getSingle('last-event-id')
   if (id !== undefined && id !== '') return id
   return (query === undefined ? undefined : conn.query.get(query)) || undefined
 }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
 import type { SseOptions } from './index.ts'
-import { checkOptions } from './options.ts'
+import { checkOptions as checked } from './options.ts'
 
 const defaults = {
   heartbeatMs: 15_000,
@@ -14,6 +14,12 @@ const defaults = {
   writeTimeoutMs: 60_000,
   onEnd: undefined,
   mapError: undefined,
+}
+/** What was given and its defaults, without what follows from them. */
+function checkOptions(options: SseOptions | undefined): Omit<ReturnType<typeof checked>, 'tickMs'> {
+  const { tickMs, ...rest } = checked(options)
+  assert.ok(tickMs > 0)
+  return rest
 }
 const noop = (): undefined => undefined
 

@@ -203,6 +203,21 @@ test('advance() sends the heartbeats that are due, each in its time', async () =
   await advance(1000) // nobody is there
 })
 
+test('advance() refuses what is no time that can pass', async () => {
+  const wrong: [unknown, string, string][] = [
+    [Infinity, 'RangeError', 'Infinity'],
+    [NaN, 'RangeError', 'NaN'],
+    [-1, 'RangeError', '-1'],
+    ['1000', 'TypeError', '"1000"'],
+    [undefined, 'TypeError', 'undefined'],
+  ]
+  for (const [ms, name, described] of wrong)
+    await assert.rejects(advance(ms as number), {
+      name,
+      message: `Cannot advance by ${described}: it must be a finite number of milliseconds from 0`,
+    })
+})
+
 test('advance() ends streams that are too old, or revoked', async () => {
   const old = await testStream(streaming(new Broadcaster(), { maxAgeMs: 60_000 }), '/')
   const until = new Date(Date.now() + 60_000)
@@ -247,6 +262,72 @@ test('a client that stalls for too long is cut', async () => {
   assert.deepEqual([reason, sent, dropped], ['slow', 2, 1])
   assert.equal((await stream.response.ended).isCut, true)
   assert.deepEqual(stream.events, [])
+})
+
+test('a stop ends the stream of a client that stalls, which can still read to the end', async () => {
+  const { broadcaster, app: broadcasts } = broadcasting()
+  const pulls = streaming(async function* () {
+    yield 'one'
+    await new Promise(() => {})
+  })
+  for (const app of [broadcasts, pulls]) {
+    const stream = await testStream(app, '/')
+    if (app === broadcasts) broadcaster.publish('one')
+    await stream.next()
+    stream.stall()
+    if (app === broadcasts) broadcaster.publish('two')
+    await app.shutDown()
+    const { reason, sent } = await stream.ended
+    assert.deepEqual([reason, sent], ['shutdown', app === broadcasts ? 2 : 1])
+    assert.equal(app.openRequests.length, 1)
+    stream.resume()
+    if (app === broadcasts) assert.equal((await stream.next()).data, 'two')
+    await assert.rejects(stream.next(), /but the stream ended \(shutdown\)/)
+    assert.ok(stream.retryMs! >= 1000)
+    assert.equal((await stream.response.ended).isCut, false)
+  }
+})
+
+test('a stop waits for a client that stalls as long as its broadcast does', async (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] })
+  for (const isReading of [true, false]) {
+    const { broadcaster, app } = broadcasting()
+    const stream = await testStream(app, '/', { timeoutMs: Infinity })
+    stream.stall()
+    broadcaster.publish('one')
+    await advance(0) // a turn of its own
+    broadcaster.publish('two')
+    await app.shutDown()
+    if (isReading) stream.resume()
+    t.mock.timers.tick(1000)
+    const { reason, sent, dropped } = await stream.ended
+    assert.deepEqual([reason, sent, dropped], ['shutdown', ...(isReading ? [2, 0] : [1, 1])])
+    assert.equal((await stream.response.ended).isCut, !isReading)
+  }
+})
+
+test('a stream that ends by itself while its client stalls has ended', async () => {
+  const told: string[] = []
+  const options: SseOptions = { maxAgeMs: 60_000, onEnd: (_, { reason }) => void told.push(reason) }
+  const stream = await testStream(streaming(new Broadcaster(), options), '/')
+  stream.stall()
+  await advance(60_000)
+  assert.equal((await stream.ended).reason, 'max-age')
+  assert.deepEqual(told, [])
+  stream.leave()
+  await stream.response.ended
+  assert.deepEqual(told, ['max-age'])
+})
+
+test('the headers of the request are there when the stream is over', async () => {
+  const seen: (string | undefined)[] = []
+  const app = streaming(new Broadcaster(), {
+    onEnd: ({ requestHeaders }) => void seen.push(requestHeaders.get('last-event-id')),
+  })
+  const stream = await testStream(app, '/', { lastEventId: 'é 7' })
+  stream.leave()
+  await stream.ended
+  assert.deepEqual(seen, ['é 7'])
 })
 
 function streaming(source: SseSource, options?: SseOptions): TestApp {

@@ -65,8 +65,15 @@ export async function testStream(
 /** Lets time pass for the event streams of this process: their heartbeats, ages, expiries (`until`) and stalls.
  *
  * Timers of the app's own are none of it: for those, the test runner has a clock.
- * @returns A promise that resolves when what follows from it at once has happened. */
+ * @returns A promise that resolves when what follows from it at once has happened.
+ * @throws {TypeError | RangeError} When `ms` is not a finite number from 0. */
 export async function advance(ms: number): Promise<void> {
+  if (!(Number.isFinite(ms) && ms >= 0)) {
+    const ErrorClass = typeof ms === 'number' ? RangeError : TypeError
+    throw new ErrorClass(
+      `Cannot advance by ${describe(ms)}: it must be a finite number of milliseconds from 0`,
+    )
+  }
   await settled()
   for (let left = ms; left > 0;) {
     const step = Math.min(left, ticker.tickMs)
@@ -80,7 +87,9 @@ export async function advance(ms: number): Promise<void> {
 export class TestStream {
   /** The status, the headers and the bytes. */
   readonly response: OpenResponse
-  /** How the stream went, when it is over, as `onEnd` is told. `ms` is real time. */
+  /** How the stream went, when it is over, as `onEnd` is told. `ms` is real time.
+   *
+   * It is over also when its end is written for a client that stalls; `onEnd` waits until that reads on or leaves. */
   readonly ended: Promise<StreamEnd>
   readonly #parser: EventParser
   readonly #timeoutMs: number
@@ -99,7 +108,8 @@ export class TestStream {
     this.response = response
     this.#parser = new EventParser(lastEventId)
     this.#timeoutMs = timeoutMs
-    this.ended = this.#read(stream)
+    const unread = this.response.endedUnread.then(() => stream.summary(true))
+    this.ended = Promise.race([this.#read(stream), unread])
   }
 
   /** The events that have come so far. */

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
-import { test, type TestContext } from 'node:test'
+import { test } from 'node:test'
 
 import { Ticker, tickFor } from './ticker.ts'
-import type { Ticking } from './ticker.ts'
+import type { Ticking, Timers } from './ticker.ts'
 
 test('everybody who is registered is asked, with the time that has passed for all', () => {
   const ticker = new Ticker()
@@ -36,9 +36,9 @@ test('who leaves while all are asked is asked no more, and the others are', () =
   assert.deepEqual([leaver.times, later.times, last.times], [[1], [], [1, 2]])
 })
 
-test('there is one timer, of the shortest time that is asked for, and it keeps no process alive', (t) => {
-  const timers = fakeIntervals(t)
-  const ticker = new Ticker()
+test('there is one timer, of the shortest time that is asked for, and it keeps no process alive', () => {
+  const timers = new FakeTimers()
+  const ticker = new Ticker(timers)
   const recorders = [1000, 1000, 250, 500].map((tickMs) => new Recorder(tickMs))
   const set: number[][] = []
   for (const recorder of recorders) {
@@ -51,9 +51,9 @@ test('there is one timer, of the shortest time that is asked for, and it keeps n
   for (const { times } of recorders) assert.deepEqual(times, [250])
 })
 
-test('without anybody there is no timer, and who comes then has one again', (t) => {
-  const timers = fakeIntervals(t)
-  const ticker = new Ticker()
+test('without anybody there is no timer, and who comes then has one again', () => {
+  const timers = new FakeTimers()
+  const ticker = new Ticker(timers)
   const [quick, slow] = [new Recorder(10), new Recorder(1000)]
   ticker.delete(quick) // was never there
   ticker.add(quick)
@@ -71,17 +71,37 @@ test('without anybody there is no timer, and who comes then has one again', (t) 
   ticker.delete(slow)
 })
 
-test('where timers are numbers, as outside of Node, it ticks all the same', (t) => {
+test('where timers are numbers and no methods, as outside of Node, it ticks all the same', () => {
   let callback = (): void => {}
-  t.mock.method(globalThis, 'setInterval', (given: () => void) => {
-    callback = given
-    return 7
+  const ticker = new Ticker({
+    setInterval(this: unknown, given) {
+      assert.equal(this, undefined)
+      callback = given
+      return 7
+    },
+    clearInterval(this: unknown) {
+      assert.equal(this, undefined)
+    },
   })
-  const ticker = new Ticker()
   const recorder = new Recorder(5)
   ticker.add(recorder)
   callback()
   assert.deepEqual(recorder.times, [5])
+})
+
+test('a clock that a test puts in place of the timers for a while stops nobody', async (t) => {
+  const ticker = new Ticker()
+  const [first, second] = [new Recorder(1), new Recorder(1)]
+  t.mock.timers.enable({ apis: ['setInterval'] })
+  ticker.add(first)
+  t.mock.timers.tick(1000)
+  assert.deepEqual(first.times, [])
+  t.mock.timers.reset()
+  ticker.add(second)
+  while (second.times.length === 0) await new Promise((resolve) => setImmediate(resolve))
+  assert.deepEqual(first.times, second.times)
+  ticker.delete(first)
+  ticker.delete(second)
 })
 
 test('times are exact to a tenth of the shortest, and to a second at the least', () => {
@@ -121,10 +141,12 @@ interface FakeInterval {
   unref(): void
 }
 
-/** In place of the intervals of the platform until the test ends. */
-function fakeIntervals(t: TestContext): { all: FakeInterval[]; open: FakeInterval[] } {
-  const intervals: { all: FakeInterval[]; open: FakeInterval[] } = { all: [], open: [] }
-  t.mock.method(globalThis, 'setInterval', (callback: () => void, ms: number) => {
+/** In place of the intervals of the platform. */
+class FakeTimers implements Timers {
+  readonly all: FakeInterval[] = []
+  open: FakeInterval[] = []
+
+  readonly setInterval = (callback: () => void, ms: number): FakeInterval => {
     const interval: FakeInterval = {
       ms,
       callback,
@@ -133,14 +155,14 @@ function fakeIntervals(t: TestContext): { all: FakeInterval[]; open: FakeInterva
         this.isUnref = true
       },
     }
-    intervals.all.push(interval)
-    intervals.open.push(interval)
+    this.all.push(interval)
+    this.open.push(interval)
     return interval
-  })
-  t.mock.method(globalThis, 'clearInterval', (interval: FakeInterval | undefined) => {
-    intervals.open = intervals.open.filter((each) => each !== interval)
-  })
-  return intervals
+  }
+
+  readonly clearInterval = (interval: FakeInterval | undefined): void => {
+    this.open = this.open.filter((each) => each !== interval)
+  }
 }
 
 test('when the most exact has gone, the others are asked as often as they want it', () => {
@@ -158,16 +180,16 @@ test('when the most exact has gone, the others are asked as often as they want i
 })
 
 test('a timer that is late has let more time pass; a process that stood still for long has not', (t) => {
-  t.mock.timers.enable({ apis: ['setInterval'] })
+  const timers = new FakeTimers()
   let now = 0
   t.mock.method(performance, 'now', () => now)
-  const ticker = new Ticker()
+  const ticker = new Ticker(timers)
   const seen: number[] = []
   const each = { tickMs: 100, tick: (time: number) => seen.push(time) }
   ticker.add(each)
   for (const passed of [100, 140, 100, 600_000]) {
     now += passed
-    t.mock.timers.tick(100)
+    timers.open[0]!.callback()
   }
   ticker.delete(each)
   assert.deepEqual(seen, [100, 240, 340, 10_340])

@@ -12,6 +12,12 @@ export interface Ticking {
   tick(now: number): void
 }
 
+/** The timers of a platform. */
+export interface Timers {
+  readonly setInterval: (callback: () => void, ms: number) => unknown
+  readonly clearInterval: (timer: any) => void
+}
+
 /** Asks everybody who is registered, as often as the most exact of them wants it. The timer keeps no process alive. */
 export class Ticker {
   /** Milliseconds that have passed while somebody was registered. */
@@ -19,8 +25,14 @@ export class Ticker {
   readonly #registered = new Set<Ticking>()
   /** How many there are of each `tickMs`. */
   readonly #counts = new Map<number, number>()
-  #timer: ReturnType<typeof setInterval> | undefined
+  readonly #timers: Timers
+  #timer: unknown
   #tickMs = Infinity
+
+  /** @param timers Default: those of this platform. */
+  constructor(timers: Timers = realTimers) {
+    this.#timers = timers
+  }
 
   add(ticking: Ticking): void {
     if (this.#registered.has(ticking)) return
@@ -58,6 +70,7 @@ export class Ticker {
   }
 
   #restart(tickMs: number): void {
+    const { setInterval, clearInterval } = this.#timers // those of a browser refuse to be called as methods
     clearInterval(this.#timer)
     this.#tickMs = tickMs
     if (tickMs === Infinity) return
@@ -72,6 +85,10 @@ export class Ticker {
     ;(this.#timer as { unref?: () => void }).unref?.() // a number, outside of Node
   }
 }
+
+// Those of the world, also while a test has put a clock of its own in their place: it would take the one timer of all
+// streams with it when it goes.
+const realTimers: Timers = { setInterval, clearInterval }
 
 /** The longest step, in milliseconds. */
 const mostMs = 10_000
