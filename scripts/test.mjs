@@ -11,6 +11,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 
+import { compileAll } from './lib/compile.mjs'
 import { run } from './lib/processes.mjs'
 import { filesBelow, sourceCondition } from './lib/workspace.mjs'
 
@@ -20,7 +21,8 @@ const args = process.argv.slice(2)
 const ours = ['--native']
 const nodeFlags = args.filter((arg) => arg.startsWith('-') && !ours.includes(arg))
 const words = args.filter((arg) => !arg.startsWith('-'))
-const files = ['packages', 'examples', 'scripts', 'tools']
+const folders = ['packages', 'examples', 'scripts', 'tools']
+const files = folders
   .flatMap((dir) => filesBelow(dir, /\.test\.(ts|mjs)$/))
   .filter((file) => words.length === 0 || words.some((word) => file.includes(word)))
 
@@ -35,7 +37,7 @@ const scratch = mkdtempSync(join(tmpdir(), 'wakerobin-test-'))
 const totals = join(scratch, 'totals')
 const code = await run(process.execPath, [
   `--conditions=${sourceCondition}`,
-  ...(args.includes('--native') ? ['--no-warnings=ExperimentalWarning'] : ['--import=tsx']),
+  await loader(),
   '--enable-source-maps', // without it a failure is at file:1:182
   '--test',
   `--test-concurrency=${availableParallelism() + 1}`, // the default is one less than there are; a browser's test waits
@@ -50,6 +52,17 @@ const code = await run(process.execPath, [
 if (!nodeFlags.includes('--watch')) console.log(closingLine())
 rmSync(scratch, { recursive: true })
 process.exitCode = code
+
+/** The flag that makes Node read TypeScript. */
+async function loader() {
+  if (args.includes('--native')) return '--no-warnings=ExperimentalWarning'
+  if (nodeFlags.includes('--watch')) return '--import=tsx' // which sees what changes
+  try {
+    return `--import=${await compileAll(folders, join(scratch, 'compiled'))}`
+  } catch {
+    return '--import=tsx' // so that only those files fail which import what cannot be compiled
+  }
+}
 
 function closingLine() {
   try {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { mkdirSync } from 'node:fs'
-import { test } from 'node:test'
+import { test, type TestContext } from 'node:test'
 import { fileURLToPath } from 'node:url'
 
 import { serve, type ServerHandle } from '@wakerobin/server-node'
@@ -60,7 +60,7 @@ test(
     await tabs[0].getByTestId('text').fill('')
 
     // Back on the same port: live again, nothing lost that was said meanwhile, nothing twice.
-    await stop(server, tabs)
+    await stop(t, server, tabs)
     room.say('Moss', 'Said while you were away')
     const second = await start(t, (options) => serve(app(room), options), port)
     for (const tab of tabs) await hasState(tab, 'live')
@@ -79,7 +79,7 @@ test(
     assert.equal(room.snapshot().people.length, 2)
 
     // Back with an empty room, as after a restart of the process: ids begin anew, and so does the board.
-    await stop(second.server, tabs)
+    await stop(t, second.server, tabs)
     const newRoom = new Room()
     await start(t, (options) => serve(app(newRoom), options), port)
     for (const tab of tabs) await hasState(tab, 'live')
@@ -95,12 +95,15 @@ test(
 )
 
 /** Stops the server, which every tab shows: first as what it is, then as the absence that it becomes. */
-async function stop(server: ServerHandle, tabs: readonly Page[]): Promise<void> {
+async function stop(t: TestContext, server: ServerHandle, tabs: readonly Page[]): Promise<void> {
+  // Of the 1 to 5 s after which a tab may come back, 1.4: longer than it shows that the server stops.
+  const { mock } = t.mock.method(Math, 'random', () => 0.1)
   const shown = tabs.map(async (tab) => {
     await hasState(tab, 'stopping')
     await hasState(tab, 'reconnecting')
   })
   assert.equal((await server.shutDown()).outcome, 'clean')
+  mock.restore()
   await Promise.all(shown)
 }
 

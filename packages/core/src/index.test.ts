@@ -48,6 +48,7 @@ test('@wakerobin/core/adapter exports what a server needs, none of it public', (
 
 test('@wakerobin/core/testing exports testApp and its classes', () => {
   assert.deepEqual(Object.keys(testing).toSorted(), [
+    'DeadlineError',
     'OpenResponse',
     'TestApp',
     'TestResponse',

@@ -17,9 +17,8 @@ export interface Exit {
 }
 
 /** As this process itself runs: coverage cannot join what tsx makes with what Node makes by itself. */
-const loader = process.execArgv.join('=').includes('--import=tsx')
-  ? '--import=tsx'
-  : '--no-warnings=ExperimentalWarning'
+const [loader = '--no-warnings=ExperimentalWarning'] =
+  /--import=[^=]+/.exec(process.execArgv.join('=')) ?? []
 
 /** A running target. */
 export class ServerProcess implements AsyncDisposable {
@@ -51,6 +50,7 @@ export class ServerProcess implements AsyncDisposable {
       process.execPath,
       [
         '--conditions=@wakerobin/source',
+        '--enable-source-maps',
         loader,
         fileURLToPath(new URL('target.ts', import.meta.url)),
         JSON.stringify(options),

@@ -90,6 +90,9 @@ export class ResponseSink implements BodySink, Watcher {
   #final: FinalResponse | undefined
   readonly #length: number | undefined
   readonly #exchange: Exchange
+  // Not looked up where it is needed: that would be two more objects to load for every write.
+  readonly #socket: Socket
+  #isChunked = false
   #written = 0
   /** The turn in which something was written last. */
   #turn = -1
@@ -105,15 +108,12 @@ export class ResponseSink implements BodySink, Watcher {
     this.#final = final
     this.#length = final.bodyLength
     this.#exchange = exchange
+    this.#socket = exchange.connection.socket
     exchange.connection.watch(this)
   }
 
   get response(): ServerResponse {
     return this.#exchange.response
-  }
-
-  get #socket(): Socket {
-    return this.#exchange.connection.socket
   }
 
   /** Sends the head and starts the source, as soon as the response's turn has come. */
@@ -261,6 +261,7 @@ export class ResponseSink implements BodySink, Watcher {
       return false
     }
     this.#final = undefined
+    this.#isChunked = response.chunkedEncoding
     this.#cork()
     // Node writes a flushed head in the socket's default encoding: UTF-8 would encode header bytes above
     // 0x7F once more.
@@ -328,8 +329,7 @@ export class ResponseSink implements BodySink, Watcher {
   }
 
   #frame(chunk: Chunk | Uint8Array): Buffer {
-    if (!this.response.chunkedEncoding)
-      return asBuffer(chunk instanceof Uint8Array ? chunk : chunk.bytes)
+    if (!this.#isChunked) return asBuffer(chunk instanceof Uint8Array ? chunk : chunk.bytes)
     return (chunk instanceof Uint8Array ? new Chunk(chunk) : chunk).framed(asBuffer) as Buffer
   }
 }

@@ -18,9 +18,9 @@ import { RawClient, until } from '../fixtures/harness.ts'
 const togetherMs = 200
 
 /** As the tests themselves run: coverage cannot join what tsx makes with what Node makes by itself. */
-const loader = process.execArgv.includes('--import=tsx')
-  ? '--import=tsx'
-  : '--no-warnings=ExperimentalWarning'
+const loader =
+  process.execArgv.find((flag) => flag.startsWith('--import=')) ??
+  '--no-warnings=ExperimentalWarning'
 
 class Program {
   out = ''
@@ -34,6 +34,7 @@ class Program {
       process.execPath,
       [
         '--conditions=@wakerobin/source',
+        '--enable-source-maps',
         loader,
         fileURLToPath(new URL('../fixtures/program.ts', import.meta.url)),
         mode,
