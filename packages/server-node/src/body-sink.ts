@@ -9,9 +9,9 @@ import type { CloseCause, FinalResponse } from '@wakerobin/core/adapter'
 
 import { maxTimerMs } from './clock.ts'
 import type { Watcher } from './connections.ts'
-import { dropUnlessRead } from './receive.ts'
+import { dropUnlessRead } from './exchange.ts'
+import type { Exchange } from './exchange.ts'
 import { isTaken, sendFailure, settle, writeStreamHead } from './respond.ts'
-import type { Exchange } from './respond.ts'
 
 /** The streaming bodies of a server, so that a stop reaches them. */
 export class ActiveBodies {

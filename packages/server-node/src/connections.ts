@@ -66,7 +66,8 @@ export class Connection {
   /** A request has come. */
   began(response: ServerResponse): void {
     const previous = this.#response
-    if (previous !== undefined && !previous.writableFinished) {
+    // Without a socket: it has to wait for the one before it.
+    if (previous !== undefined && response.socket === null) {
       const earlier = (this.#earlier ??= [])
       while (earlier[0]?.response.writableFinished === true) earlier.shift()
       if (earlier.length < mostEarlier)

@@ -1,20 +1,9 @@
 /** The parts of a response: its head, a body that is in memory, and what is done when it is over. */
 
-import type { ServerResponse } from 'node:http'
-
-import type { Conn, OnError } from '@wakerobin/core'
+import type { Conn } from '@wakerobin/core'
 import { failConn, finalize, settleConn, type FinalResponse } from '@wakerobin/core/adapter'
 
-import type { ActiveBodies } from './body-sink.ts'
-import type { Connection } from './connections.ts'
-
-/** One request on its way to its response. */
-export interface Exchange {
-  readonly response: ServerResponse
-  readonly connection: Connection
-  readonly bodies: ActiveBodies
-  readonly onError: OnError
-}
+import type { Exchange } from './exchange.ts'
 
 /** What the response of a conn is; a 500 where it claims what is not true. */
 export function finalOf(conn: Conn, { onError }: Exchange): FinalResponse {

@@ -4,8 +4,8 @@ import type { Conn } from '@wakerobin/core'
 import { hasAfterSend, isBodySource } from '@wakerobin/core/adapter'
 
 import { ResponseSink } from './body-sink.ts'
+import type { Exchange } from './exchange.ts'
 import { finalOf, sendFailure, settle, settleWhenOver, writeBody, writeHead } from './respond.ts'
-import type { Exchange } from './respond.ts'
 
 /** Sends the response of a conn, and runs its `afterSend` when that is over. */
 export function send(conn: Conn, exchange: Exchange): void {

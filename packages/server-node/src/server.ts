@@ -6,8 +6,8 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import { Server as NetServer } from 'node:net'
 import type { Socket } from 'node:net'
 
-import { Info, isMethod } from '@wakerobin/core'
-import type { Conn, Guard, Listener, Swansong } from '@wakerobin/core'
+import { Conn, Info, isMethod } from '@wakerobin/core'
+import type { Guard, Listener, Swansong } from '@wakerobin/core'
 import { closeInfo } from '@wakerobin/core/adapter'
 import type { Program, ServerContext } from '@wakerobin/core/adapter'
 
@@ -18,12 +18,11 @@ import { maxTimerMs } from './clock.ts'
 import { Connections } from './connections.ts'
 import type { Connection } from './connections.ts'
 import { notImplemented, refusalOf, requestTimeout } from './client-error.ts'
+import { Exchange, type NodeContext } from './exchange.ts'
 import { bindAll, urlOf } from './listen.ts'
 import type { Bound } from './listen.ts'
 import { serverGuardLabel } from './open-report.ts'
 import type { OpenWork } from './open-report.ts'
-import { receive } from './receive.ts'
-import type { Exchange } from './respond.ts'
 import { send } from './send.ts'
 import { Shutdown } from './shutdown.ts'
 import type { Part, ShutdownTimes, Tally } from './shutdown.ts'
@@ -46,7 +45,7 @@ export class NodeServer implements Part {
   /** Resolves when nothing of this server is open any more. */
   readonly #closed: Promise<void>
   readonly #program: Program
-  readonly #context: ServerContext
+  readonly #context: NodeContext
   readonly #settings: ServerSettings
   #guard: Guard | undefined
   #bound: readonly Bound[] = []
@@ -68,7 +67,7 @@ export class NodeServer implements Part {
 
   constructor(program: Program, context: ServerContext, settings: ServerSettings) {
     this.#program = program
-    this.#context = context
+    this.#context = { ...context, bodies: this.#bodies, onError: program.onError }
     this.#settings = settings
     this.#connections = new Connections(settings.halfClosedMs)
     this.#closed = new Promise((resolve) => {
@@ -201,10 +200,11 @@ export class NodeServer implements Part {
       response.writeHead(501, ['Content-Length', '0']).end()
       return
     }
-    const exchange = { response, connection, bodies: this.#bodies, onError: this.#program.onError }
-    const handled = this.#program.handle(receive(response, connection, this.#context))
-    if (handled instanceof Promise) void handled.then((conn) => this.#respond(conn, exchange))
-    else this.#respond(handled, exchange)
+    const exchange = new Exchange(response, connection, this.#context)
+    const conn = new Conn(exchange)
+    const handled = this.#program.handle(conn)
+    if (handled === conn) this.#respond(conn, exchange)
+    else void (handled as Promise<Conn>).then(() => this.#respond(conn, exchange))
   }
 
   #respond(conn: Conn, exchange: Exchange): void {

@@ -1,19 +1,17 @@
-/** From what node:http has parsed to a conn. */
+/** A request as node:http has parsed it, on its way to its response. */
 
 import type { IncomingMessage, ServerResponse } from 'node:http'
 
-import { Conn } from '@wakerobin/core'
+import type { OnError } from '@wakerobin/core'
 import type { Incoming, ServerContext } from '@wakerobin/core/adapter'
 
+import type { ActiveBodies } from './body-sink.ts'
 import type { Connection } from './connections.ts'
 
-/** Makes the conn of a request. Nothing is parsed here. */
-export function receive(
-  response: ServerResponse,
-  connection: Connection,
-  server: ServerContext,
-): Conn {
-  return new Conn(new NodeIncoming(response, connection, server))
+/** What all requests of a server share. */
+export interface NodeContext extends ServerContext {
+  readonly bodies: ActiveBodies
+  readonly onError: OnError
 }
 
 /** How long the body of a request may be left unread while an event stream goes on, in milliseconds. */
@@ -35,23 +33,33 @@ export function dropUnlessRead(request: IncomingMessage): void {
 const noLines: string[] = []
 const noHeaders = {}
 
-class NodeIncoming implements Incoming {
+/** A request and its response. Nothing is parsed here. One object for what core and this package need of it: there is
+ * one for each request. */
+export class Exchange implements Incoming {
   readonly startTime: number
-  readonly server: ServerContext
-  readonly #response: ServerResponse
-  readonly #connection: Connection
+  readonly server: NodeContext
+  readonly response: ServerResponse
+  readonly connection: Connection
   /** The raw headers as one string: no line break can be in one. */
   #packed: string | undefined
 
-  constructor(response: ServerResponse, connection: Connection, server: ServerContext) {
+  constructor(response: ServerResponse, connection: Connection, server: NodeContext) {
     this.startTime = connection.startTime
     this.server = server
-    this.#response = response
-    this.#connection = connection
+    this.response = response
+    this.connection = connection
+  }
+
+  get bodies(): ActiveBodies {
+    return this.server.bodies
+  }
+
+  get onError(): OnError {
+    return this.server.onError
   }
 
   get #request(): IncomingMessage {
-    return this.#response.req
+    return this.response.req
   }
 
   get method(): string {
@@ -79,26 +87,26 @@ class NodeIncoming implements Incoming {
   }
 
   get peerIp(): string | undefined {
-    return this.#connection.peerIp
+    return this.connection.peerIp
   }
 
   get isSecure(): boolean {
-    return 'encrypted' in this.#connection.socket
+    return 'encrypted' in this.connection.socket
   }
 
   get isDisconnected(): boolean {
-    return this.#connection.socket.destroyed || this.#connection.socket.readableEnded
+    return this.connection.socket.destroyed || this.connection.socket.readableEnded
   }
 
   onDisconnect(callback: () => void): void {
-    const connection = this.#connection
+    const { connection } = this
     const watcher = { ended: over, gone: over }
     function over(): void {
       connection.unwatch(watcher)
       callback()
     }
     connection.watch(watcher)
-    this.#response.once('finish', () => connection.unwatch(watcher))
+    this.response.once('finish', () => connection.unwatch(watcher))
   }
 
   async *openBody(): AsyncGenerator<Uint8Array, void, undefined> {
