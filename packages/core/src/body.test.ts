@@ -132,7 +132,9 @@ test('a Chunk is framed once, as RFC 9112 §7.1 has it', () => {
     const framed = chunk.framed(native)
     assert.equal(chunk.framed(native), framed)
     assert.equal(calls.length, 1)
-    assert.equal(chunk.bytes, bytes)
+    // One piece of memory for both, once it is framed.
+    assert.deepEqual(chunk.bytes, bytes)
+    assert.equal(chunk.bytes.buffer, calls[0]!.buffer)
     assert.equal(
       Buffer.from(framed).toString(),
       `${length.toString(16)}\r\n${'x'.repeat(length)}\r\n`,

@@ -62,17 +62,27 @@ export interface BodySink {
 
 /** Bytes for many sinks: what each framing adds is made once, for all of them. */
 export class Chunk {
-  readonly bytes: Uint8Array
+  #bytes: Uint8Array
   #framed: Uint8Array | undefined
 
   constructor(bytes: Uint8Array) {
-    this.bytes = bytes
+    this.#bytes = bytes
+  }
+
+  get bytes(): Uint8Array {
+    return this.#bytes
   }
 
   /** The bytes as one chunk of HTTP/1.1 chunked coding (RFC 9112 §7.1).
    * @param native Turns the frame into what the platform writes best; called once per chunk. */
   framed(native: (bytes: Uint8Array) => Uint8Array): Uint8Array {
-    this.#framed ??= native(frame(this.bytes))
+    if (this.#framed === undefined) {
+      const { length } = this.#bytes
+      const frame = frameOf(this.#bytes)
+      this.#framed = native(frame)
+      // One piece of memory for both.
+      this.#bytes = frame.subarray(frame.length - 2 - length, frame.length - 2)
+    }
     return this.#framed
   }
 }
@@ -116,7 +126,7 @@ export function concatBytes(parts: readonly Uint8Array[]): Uint8Array {
   return bytes
 }
 
-function frame(bytes: Uint8Array): Uint8Array {
+function frameOf(bytes: Uint8Array): Uint8Array {
   const size = bytes.length.toString(16)
   const framed = new Uint8Array(size.length + 2 + bytes.length + 2)
   encoder.encodeInto(`${size}\r\n`, framed)
