@@ -27,6 +27,9 @@ export interface Incoming {
   pack?(): void
   /** The request body, as it arrives. Called once at most. */
   openBody(): AsyncIterable<Uint8Array>
+  /** The whole request body, in place of `openBody` where there is a faster way than by parts.
+   * @throws {BodyTooLongError} When it is longer than `limitBytes`. */
+  readBody?(limitBytes: number): Promise<Uint8Array>
 }
 
 /** What all requests of a server share. */

@@ -48,9 +48,17 @@ export class RequestBody implements AsyncIterable<Uint8Array> {
 
   /** Reads the whole body. */
   async bytes(): Promise<Uint8Array> {
-    const chunks: Uint8Array[] = []
-    for await (const chunk of this) chunks.push(chunk)
-    return concatBytes(chunks)
+    if (this.#incoming.readBody === undefined) {
+      const chunks: Uint8Array[] = []
+      for await (const chunk of this) chunks.push(chunk)
+      return concatBytes(chunks)
+    }
+    if (!this.#begin()) return new Uint8Array()
+    try {
+      return await this.#incoming.readBody(this.#limitBytes)
+    } catch (error) {
+      throw error instanceof BodyTooLongError ? error : new BodyAbortedError({ cause: error })
+    }
   }
 
   /** Reads the whole body as text, in the charset that the request names, else UTF-8.
@@ -66,7 +74,7 @@ export class RequestBody implements AsyncIterable<Uint8Array> {
    * @throws {MalformedBodyError} When it is not JSON, or when an object in it has a key `__proto__`,
    * which would change the prototype of whatever the object is copied to. */
   async json<T = unknown>(): Promise<T> {
-    const text = new TextDecoder().decode(await this.bytes())
+    const text = utf8.decode(await this.bytes())
     try {
       // Looked for as text first, because a reviver is slow. An escape could hide it: \u005f is _.
       return text.includes('__proto__') || text.includes('\\u')
@@ -101,20 +109,26 @@ export class RequestBody implements AsyncIterable<Uint8Array> {
 
   /** Reads the body as it arrives. */
   async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array, void, undefined> {
-    if (this.#isRead) {
-      throw new TypeError(
-        'Cannot read the request body: it has been read before; keep what the first read returned',
-      )
-    }
-    this.#isRead = true
-    if ((this.contentLength ?? 0) > this.#limitBytes) throw new BodyTooLongError(this.#limitBytes)
-    if (this.contentLength === 0) return
+    if (!this.#begin()) return
     let length = 0
     for await (const chunk of this.#received()) {
       length += chunk.length
       if (length > this.#limitBytes) throw new BodyTooLongError(this.#limitBytes)
       yield chunk
     }
+  }
+
+  /** Whether there is anything to read. */
+  #begin(): boolean {
+    if (this.#isRead) {
+      throw new TypeError(
+        'Cannot read the request body: it has been read before; keep what the first read returned',
+      )
+    }
+    this.#isRead = true
+    const { contentLength } = this
+    if ((contentLength ?? 0) > this.#limitBytes) throw new BodyTooLongError(this.#limitBytes)
+    return contentLength !== 0
   }
 
   async *#received(): AsyncGenerator<Uint8Array, void, undefined> {
@@ -129,13 +143,16 @@ export class RequestBody implements AsyncIterable<Uint8Array> {
     const charset = /;\s*charset\s*=\s*"?([^\s;"]+)/i.exec(
       this.#headers.getSingle('content-type') ?? '',
     )?.[1]
+    if (charset === undefined) return utf8.decode(bytes)
     try {
       return new TextDecoder(charset).decode(bytes)
     } catch {
-      return new TextDecoder().decode(bytes) // a label that names no encoding
+      return utf8.decode(bytes) // a label that names no encoding
     }
   }
 }
+
+const utf8 = new TextDecoder()
 
 function refuseProto(key: string, value: unknown): unknown {
   if (key === '__proto__')

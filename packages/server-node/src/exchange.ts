@@ -2,7 +2,7 @@
 
 import type { IncomingMessage, ServerResponse } from 'node:http'
 
-import type { OnError } from '@wakerobin/core'
+import { BodyTooLongError, type OnError } from '@wakerobin/core'
 import type { Incoming, ServerContext } from '@wakerobin/core/adapter'
 
 import type { ActiveBodies } from './body-sink.ts'
@@ -111,11 +111,7 @@ export class Exchange implements Incoming {
 
   async *openBody(): AsyncGenerator<Uint8Array, void, undefined> {
     const request = this.#request
-    if (dropped.has(request)) {
-      throw new TypeError(
-        `Cannot read the request body any more: it was dropped, as nobody had read it for ${unreadMs} ms while the response went on`,
-      )
-    }
+    refuseDropped(request)
     try {
       // Not destroyed when a handler reads no further: that would take the socket with it, and the
       // answer. The rest is read and dropped, so that the answer arrives and the next request is seen.
@@ -124,4 +120,52 @@ export class Exchange implements Incoming {
       if (!request.readableEnded) setImmediate(() => request.resume())
     }
   }
+
+  async readBody(limitBytes: number): Promise<Uint8Array> {
+    const request = this.#request
+    refuseDropped(request)
+    await undefined // node has parsed by then what came together with the head: mostly the whole body
+    if (request.complete && !request.destroyed && request.readableLength <= limitBytes)
+      return (request.read() as Buffer | null) ?? noBytes
+    return collect(request, limitBytes)
+  }
+}
+
+const noBytes = new Uint8Array()
+
+/** Reads a request to its end. What is too long is read and dropped, as by `openBody`. */
+function collect(request: IncomingMessage, limitBytes: number): Promise<Uint8Array> {
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = []
+    let length = 0
+    const onData = (chunk: Buffer): void => {
+      length += chunk.length
+      chunks.push(chunk)
+      if (length <= limitBytes) return
+      settle()
+      reject(new BodyTooLongError(limitBytes))
+    }
+    const onEnd = (): void => {
+      resolve(chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks))
+      settle()
+    }
+    const onFail = (error?: Error): void => {
+      settle()
+      reject(error ?? new Error('The request was closed before its end'))
+    }
+    const settle = (): void => {
+      request.off('data', onData).off('end', onEnd).off('close', onFail)
+      chunks.length = 0
+    }
+    if (request.destroyed) onFail()
+    // Not taken off again: an error that comes later concerns nobody.
+    else request.on('data', onData).on('end', onEnd).on('close', onFail).on('error', onFail)
+  })
+}
+
+function refuseDropped(request: IncomingMessage): void {
+  if (!dropped.has(request)) return
+  throw new TypeError(
+    `Cannot read the request body any more: it was dropped, as nobody had read it for ${unreadMs} ms while the response went on`,
+  )
 }
