@@ -32,8 +32,6 @@ export async function compileAll(folders, into) {
     mkdirSync(dirname(to), { recursive: true })
     writeFileSync(to, contents)
   }
-  const loader = new URL('compiled-loader.mjs', import.meta.url)
-  loader.searchParams.set('from', `${pathToFileURL(root)}/`)
-  loader.searchParams.set('to', `${pathToFileURL(into)}/`)
-  return loader.href
+  const fromTo = [root, into].map((dir) => encodeURIComponent(`${pathToFileURL(dir)}/`))
+  return new URL(`compiled-loader.mjs?${fromTo.join(',')}`, import.meta.url).href
 }

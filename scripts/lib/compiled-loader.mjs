@@ -1,11 +1,10 @@
-// For `node --import`: loads TypeScript as `compile.mjs` has compiled it. `?from` and `?to` of its URL are the folders of
-// the source and of what was made of it, as URLs.
+// For `node --import`: loads TypeScript as `compile.mjs` has compiled it. The query of its URL is the folders of the
+// source and of what was made of it, as URLs.
 import { readFileSync } from 'node:fs'
 import * as module from 'node:module'
 
 const here = new URL(import.meta.url)
-const from = here.searchParams.get('from')
-const to = here.searchParams.get('to')
+const [from, to] = here.search.slice(1).split(',').map(decodeURIComponent)
 
 // Node 20 has hooks only in a thread of their own, which imports this file once more.
 if (module.registerHooks) module.registerHooks({ load })

@@ -910,7 +910,7 @@ test('[stopping 2.6] an event stream that begins during the stop is a head and a
 })
 
 test('[stopping 2.1] an event stream ends after a whole event, with a retry of its own, the end of the body and of the connection', async (t) => {
-  const broadcaster = new Broadcaster()
+  const broadcaster = new Broadcaster({ replay: false })
   const log: string[] = []
   const server = await start(
     t,

@@ -323,7 +323,7 @@ test('[stopping 4.5] closing waits for requests and guards', async () => {
 })
 
 test('[stopping 2.3] event streams end when the stopping begins, not while the server drains', async () => {
-  const broadcaster = new Broadcaster()
+  const broadcaster = new Broadcaster({ replay: false })
   const test = testShutdown((conn) => conn.withSseStream(broadcaster), {
     shutdown: { drainDelayMs: 100 },
   })

@@ -1,91 +1,230 @@
 /** A subscription as a response body: the broadcaster's bytes, written straight to the client.
  *
- * A client that does not keep up is left alone until it does; then it catches up from the history.
- * One that the history has left behind is cut. */
+ * A client that does not keep up is left alone until it does; then it catches up from the history. One that the
+ * history leaves behind meets the broadcaster's policy. */
 
-import type { BodySink, BodySource } from '@wakerobin/core'
+import type { BodySink, BodySource, Conn } from '@wakerobin/core'
 import type { Chunk } from '@wakerobin/core/adapter'
 
-import type { Broadcaster, Reader } from './broadcaster.ts'
-import type { EventCount } from './event-stream.ts'
-import type { Subscription } from './subscription.ts'
+import type { StreamTally } from './event-stream.ts'
+import type { Feed, Reader, Run } from './feed.ts'
+import { gapChunk, type Missed } from './gap.ts'
+import type { Entry } from './history.ts'
+import { lastEventId } from './last-event-id.ts'
+import type { EndReason } from './options.ts'
+import type { Subscriber } from './subscriber.ts'
+import { addMissed, openSubscription, type Subscription } from './subscription.ts'
+import type { Filter } from './topics.ts'
 
 /** How long a stop waits for a client to take what was published before it, in milliseconds. */
 const lastWordsMs = 1000
 
 export class BroadcastSource implements BodySource, Reader {
-  readonly isEndless = true
-  readonly #broadcaster: Broadcaster
+  readonly filter: Filter | undefined
+  readonly #feed: Feed
+  readonly #conn: Conn
+  readonly #tally: StreamTally
   readonly #opening: Chunk
-  readonly #count: EventCount
+  readonly #isResumed: boolean
+  readonly #signal: AbortSignal | undefined
+  /** Of the next event to read. While it is not behind, those that were not for it may have come after it. */
   #position: number
+  /** How many events the client has to be told that it has missed. */
+  #missed: Missed
+  /** The position after the newest event that is older than the stream. */
+  #replayedTo = 0
   #sink: BodySink | undefined
   #hasRoom = false
+  /** Whether there may be events for it that it has not read, or that it has missed and was not told of. */
+  #isBehind = false
   /** Whether the stream ends as soon as everything published so far is written. */
   #isEnding = false
   #deadline: ReturnType<typeof setTimeout> | undefined
 
-  /** @param opening What is sent first. @param count Is told how many events were sent, and how many were not. */
-  constructor(subscription: Subscription, opening: Chunk, count: EventCount) {
-    this.#broadcaster = subscription.broadcaster
+  /** @param opening What is sent first. @param tally Is told how many events were sent, and how many were not. */
+  constructor(conn: Conn, subscription: Subscription, opening: Chunk, tally: StreamTally) {
+    this.#conn = conn
+    this.#tally = tally
     this.#opening = opening
-    this.#count = count
-    this.#position = subscription.from
+    const opened = openSubscription(subscription, lastEventId(conn))
+    this.#feed = opened.feed
+    this.filter = opened.filter
+    this.#position = opened.position
+    this.#missed = opened.missed
+    this.#isResumed = opened.isResumed
+    this.#signal = opened.signal
   }
+
+  // ------------------------------------------------------------------------------ for the stream
 
   start(sink: BodySink): void {
     this.#sink = sink
-    this.#broadcaster.addReader(this)
+    const isStopped = this.#isEnding
+    this.#feed.trim() // what is too old is not replayed
+    const { history, isReplayed, isClosed } = this.#feed
+    this.#feed.add(this)
+    this.#missed = addMissed(this.#missed, this.#feed, this.filter, this.#position)
+    this.#position = Math.max(this.#position, history.start)
+    this.#replayedTo = history.end
+    this.#checkBehind()
     this.#hasRoom = sink.write(this.#opening)
-    if (this.#broadcaster.isClosed) this.close()
-    this.wake()
+    // Where it stands: for a client that comes back before its first event.
+    if (isReplayed && !this.#isResumed && this.#missed === 0)
+      this.#hasRoom = sink.write(this.#feed.openingAt(this.#position))
+    if (isClosed) this.#isEnding = true
+    this.#read()
+    if (isStopped) this.#setDeadline()
+    if (this.#sink !== undefined) this.#feed.endBy(this, this.#signal)
   }
 
   drained(): void {
     this.#hasRoom = true
-    this.wake()
-  }
-
-  wake(): void {
-    while (this.#sink !== undefined && this.#position < this.#broadcaster.end) {
-      // Without room it waits, unless the history has moved on: then it would never catch up.
-      if (!this.#hasRoom && this.#position >= this.#broadcaster.start) break
-      const run = this.#broadcaster.runFrom(this.#position)
-      if (run === undefined) {
-        // The client comes back by itself; what it missed cannot be sent any more.
-        this.#leave()?.cut()
-        return
-      }
-      this.#count.sent += run.to - this.#position
-      this.#position = run.to
-      this.#hasRoom = this.#sink.write(run.chunk)
-    }
-    if (this.#isEnding && this.#position === this.#broadcaster.end) this.#leave()?.end()
+    if (this.#isBehind) this.#feed.trim() // what is too old is not sent any more
+    this.#read()
   }
 
   stop(): void {
     this.close()
-  }
-
-  close(): void {
-    if (this.#isEnding) return
-    this.#isEnding = true
-    // What a client has not taken by then it will not get: cut, so that nobody takes it for the whole.
-    this.#deadline = setTimeout(() => this.#leave()?.cut(), lastWordsMs)
-    this.wake()
+    this.#setDeadline()
   }
 
   closed(): void {
     this.#leave()
   }
 
-  /** Lets go of the broadcaster. Returns the sink, once, for a last call. */
-  #leave(): BodySink | undefined {
+  // ------------------------------------------------------------------------------- for the feed
+
+  wake(): void {
+    if (!this.#isBehind) this.#read() // else it goes on when there is room
+  }
+
+  leaving(position: number, entry: Entry): void {
+    if (position < this.#position) return
+    this.#position = position + 1
+    if (!this.#isFor(entry)) return
+    this.#drop(1)
+    const { whenBehind } = this.#feed
+    if (whenBehind === 'disconnect') this.#leave((sink) => sink.cut())
+    else if (whenBehind === 'coalesce' && entry.isSuperseded) return
+    else if (this.#missed !== null) this.#missed++
+  }
+
+  close(): void {
+    this.#isEnding = true
+    this.#read()
+  }
+
+  disconnect(reason: EndReason): () => void {
+    this.#tally.reason ??= reason
+    return this.#detach((sink) => sink.end())
+  }
+
+  status(): Subscriber {
+    const { sent, dropped } = this.#tally
+    const behind = this.#isBehind ? this.#feed.unread(this.#position, this.filter) : 0
+    return { conn: this.#conn, topics: this.filter?.topics, sent, dropped, behind }
+  }
+
+  // ------------------------------------------------------------------------------------ reading
+
+  /** Writes what there is, while there is room. */
+  #read(): void {
+    if (this.#sink === undefined) return
+    const { history, woken } = this.#feed
+    // Those before were not for it, and may have gone.
+    if (!this.#isBehind) this.#position = Math.max(this.#position, woken)
+    try {
+      while (this.#hasRoom && this.#sink !== undefined) {
+        if (this.#missed !== 0) this.#tellMissed()
+        else if (this.#position < history.end) this.#writeRun()
+        else break
+      }
+    } catch (error) {
+      this.#leave((sink) => sink.abort(error)) // that of `allow`
+    }
+    if (this.#sink === undefined) return
+    this.#checkBehind()
+    if (this.#isEnding && !this.#isBehind) this.#leave((sink) => sink.end())
+  }
+
+  #writeRun(): void {
+    const run = this.#feed.run(this.#position, this.filter, this.#isBehind)
+    this.#position = run.to
+    if (run.skipped > 0) this.#drop(run.skipped)
+    if (run.chunk === undefined) return
+    const { counts } = this.#feed
+    this.#tally.sent += run.count
+    counts.sent += run.count
+    if (run.from < this.#replayedTo) counts.replayed += this.#replayedOf(run)
+    this.#hasRoom = this.#sink!.write(run.chunk)
+  }
+
+  /** How many events of a run are older than the stream. */
+  #replayedOf({ from, to, count }: Run): number {
+    if (to <= this.#replayedTo) return count
+    return this.#feed.count(from, this.#replayedTo, this.filter, this.#isBehind)
+  }
+
+  #tellMissed(): void {
+    const { counts, ids, isReplayed } = this.#feed
+    const id = isReplayed ? ids.of(this.#position - 1) : undefined
+    const chunk = gapChunk(this.#missed, id)
+    this.#missed = 0
+    counts.gaps++
+    this.#hasRoom = this.#sink!.write(chunk)
+  }
+
+  #checkBehind(): void {
+    const isBehind = this.#position < this.#feed.history.end || this.#missed !== 0
+    if (isBehind === this.#isBehind) return
+    this.#isBehind = isBehind
+    if (isBehind) this.#feed.fallBehind(this)
+    else this.#feed.catchUp(this)
+  }
+
+  /** Whether an event is for it. Where `allow` fails, so does the stream. */
+  #isFor(entry: Entry): boolean {
+    try {
+      return this.filter?.has(entry) !== false
+    } catch (error) {
+      this.#leave((sink) => sink.abort(error))
+      return false
+    }
+  }
+
+  #drop(count: number): void {
+    this.#tally.dropped += count
+    this.#feed.counts.dropped += count
+  }
+
+  // ------------------------------------------------------------------------------------ the end
+
+  /** What a client has not taken by then it will not get: cut, so that nobody takes it for the whole. */
+  #setDeadline(): void {
+    if (this.#sink === undefined) return
+    this.#deadline ??= setTimeout(() => this.#leave((sink) => sink.cut()), lastWordsMs)
+  }
+
+  /** Lets go of the broadcaster, once.
+   * @param say The last call of the sink. */
+  #leave(say?: (sink: BodySink) => void): void {
+    this.#detach(say)()
+  }
+
+  /** Lets go of the broadcaster, and returns what is left to be done: the last call of the sink. */
+  #detach(say?: (sink: BodySink) => void): () => void {
     const sink = this.#sink
+    if (sink === undefined) return () => {}
     this.#sink = undefined
-    if (sink !== undefined) this.#count.dropped += this.#broadcaster.end - this.#position
-    this.#broadcaster.removeReader(this)
     clearTimeout(this.#deadline)
-    return sink
+    this.#feed.delete(this)
+    const { history, woken, counts } = this.#feed
+    const from = this.#isBehind ? this.#position : Math.max(this.#position, woken)
+    for (let position = from; position < history.end; position++)
+      if (this.#isFor(history.at(position))) this.#drop(1)
+    return () => {
+      say?.(sink)
+      counts.ended[this.#tally.reason ?? 'done']++
+    }
   }
 }

@@ -1,20 +1,18 @@
 import assert from 'node:assert/strict'
-import { test, type TestContext } from 'node:test'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+import { test } from 'node:test'
 
-import type { Conn } from '@wakerobin/core'
-import { Chunk, type BodySink, type BodySource } from '@wakerobin/core/adapter'
+import { Chunk } from '@wakerobin/core/adapter'
 
-import { BroadcastSource } from './broadcast-source.ts'
-import { EventStream, type EventCount } from './event-stream.ts'
-import { openingOf } from './opening.ts'
-import { Broadcaster, SseEvent, SubscriberTooSlowError } from './index.ts'
-import type { SseOptions, Subscription } from './index.ts'
-import { checkOptions } from './options.ts'
+import { bytesOf, connect, mockClock, turn } from '../fixtures/fake-client.ts'
+import { Broadcaster, SseEvent } from './index.ts'
+import type { BroadcasterOptions } from './index.ts'
 
 // ----------------------------------------------------------------------------------- publishing
 
-test('publish takes a string, a type and a string, fields, and an event', async () => {
-  const broadcaster = new Broadcaster()
+test('[broadcast 1.3] publish takes a string, a type and a string, fields, and an event', async () => {
+  const broadcaster = new Broadcaster({ replay: false })
   const client = connect(broadcaster)
   broadcaster.publish('one')
   broadcaster.publish('greeting', 'two')
@@ -28,8 +26,8 @@ test('publish takes a string, a type and a string, fields, and an event', async 
   )
 })
 
-test('publish refuses what may not be sent, and nothing of it is sent', async () => {
-  const broadcaster = new Broadcaster()
+test('[broadcast 1.4] publish refuses what may not be sent, and nothing of it is sent', async () => {
+  const broadcaster = new Broadcaster({ replay: false })
   const client = connect(broadcaster)
   const bad: unknown[][] = [
     [5],
@@ -38,27 +36,34 @@ test('publish refuses what may not be sent, and nothing of it is sent', async ()
     [],
     [{}],
     [{ type: 't' }],
-    ['t', undefined],
-    ['t', 5],
-    ['t', { user: 'alice' }],
     [5, 'x'],
+    [undefined, 'x'],
+    [null, 'x'],
     [SseEvent.new('x'), 'x'],
     ['t\ndata: owned', 'x'],
+    ['t', 'x', { id: 'a\nb' }],
+    ['t', 'x', { id: 'x'.repeat(1025) }],
+    ['t', 'x', { id: 5 }],
+    ['t', '\n'.repeat(131_072)],
     [new Uint8Array(2)],
     ['\n'.repeat(131_072)],
     [SseEvent.new('\n'.repeat(131_072))],
   ]
   for (const args of bad) {
     const publish = broadcaster.publish as (...args: unknown[]) => void
-    assert.throws(() => publish.apply(broadcaster, args), /^(Type|Range)Error: Cannot send /)
+    assert.throws(
+      () => publish.apply(broadcaster, args),
+      /^(Type|Range)Error: Cannot (send|publish) /,
+    )
   }
+  assert.equal(broadcaster.stats().published, 0)
   broadcaster.publish('good')
   await turn()
   assert.equal(client.text, ':\ndata: good\n\n')
 })
 
-test('a broadcaster without subscribers takes events, and later ones do not get them', async () => {
-  const broadcaster = new Broadcaster()
+test('[broadcast 1.6] a broadcaster without subscribers takes events, and later ones do not get them', async () => {
+  const broadcaster = new Broadcaster({ replay: false })
   broadcaster.publish('before')
   const client = connect(broadcaster)
   await turn()
@@ -81,10 +86,146 @@ test('limits that are no integers from 1 are refused by their name', () => {
   }
 })
 
+test('[broadcast 1.3] text is sent as it is, and everything else as JSON', async () => {
+  const broadcaster = new Broadcaster<Record<string, unknown>>({ replay: false })
+  const client = connect(broadcaster)
+  const cases: [data: unknown, text: string][] = [
+    ['text', 'text'],
+    ['{"a":1}', '{"a":1}'],
+    ['', ''],
+    [{ a: [1, null], b: undefined }, '{"a":[1,null]}'],
+    [0, '0'],
+    [false, 'false'],
+    [null, 'null'],
+    [new Date(0), '"1970-01-01T00:00:00.000Z"'],
+    [{ toJSON: () => 'x' }, '"x"'],
+    ['a\nb', 'a\nb'],
+  ]
+  for (const [data] of cases) broadcaster.publish('t', data)
+  await turn()
+  assert.deepEqual(
+    client.events.map(({ type, data }) => [type, data]),
+    cases.map(([, text]) => ['t', text]),
+  )
+})
+
+test('[broadcast 1.3] a message has no type on the wire, whichever way it was published', async () => {
+  const broadcaster = new Broadcaster({ replay: false })
+  const client = connect(broadcaster)
+  broadcaster.publish('one')
+  broadcaster.publish('message', 'two')
+  broadcaster.publish({ type: 'message', data: 'as it is' })
+  await turn()
+  assert.equal(client.text, ':\ndata: one\n\ndata: two\n\nevent: message\ndata: as it is\n\n')
+})
+
+test('[broadcast 1.3] serialize makes the text, of the data and the type, but not of whole events', async () => {
+  const broadcaster = new Broadcaster<Record<string, unknown>>({
+    replay: false,
+    serialize: (data, type) => `${type}=${String(data)}`,
+  })
+  const client = connect(broadcaster)
+  broadcaster.publish('n', 5)
+  broadcaster.publish('message', 'x')
+  broadcaster.publish('whole')
+  broadcaster.publish(SseEvent.new('whole').withType('n'))
+  await turn()
+  assert.deepEqual(client.heard, ['n n=5', 'message=x', 'whole', 'n whole'])
+})
+
+test('[broadcast 1.4] what has no serialized form is refused, and nothing of it is kept', () => {
+  const circular: Record<string, unknown> = {}
+  circular['it'] = circular
+  const cases: [data: unknown, options?: BroadcasterOptions<Record<string, unknown>>][] = [
+    [undefined],
+    [() => 'x'],
+    [Symbol('x')],
+    [5n],
+    [circular],
+    ['x', { serialize: () => undefined as never }],
+    ['x', { serialize: () => 5 as never }],
+    ['x', { whenBehind: 'coalesce', coalesce: { t: () => 5 as never } }],
+    [null, { whenBehind: 'coalesce', coalesce: { t: (data) => (data as { id: string }).id } }],
+  ]
+  for (const [data, options] of cases) {
+    const broadcaster = new Broadcaster<Record<string, unknown>>(options)
+    const client = connect(broadcaster)
+    assert.throws(() => broadcaster.publish('t', data), TypeError)
+    const { published, historyBytes } = broadcaster.stats()
+    assert.deepEqual([published, historyBytes, client.heard], [0, 0, []])
+  }
+  assert.throws(
+    () => new Broadcaster<{ t: unknown }>().publish('t', undefined),
+    /^TypeError: Cannot publish undefined as "t": its serialized form is undefined, not a string$/,
+  )
+})
+
+test('[broadcast 1.4] a topic that is no string is refused, and nothing is kept', () => {
+  const broadcaster = new Broadcaster()
+  for (const topic of [5, null, ['a', 5], ['a', undefined], [['a']], {}]) {
+    assert.throws(
+      () => broadcaster.publish('t', 'x', { topic: topic as string }),
+      /^TypeError: Cannot publish to the topic .*: it must be a string$/,
+    )
+  }
+  assert.equal(broadcaster.stats().published, 0)
+})
+
+test('[broadcast 1.5] publish resolves to the id: the one that is given, that of the event, or a new one', async () => {
+  const broadcaster = new Broadcaster()
+  const client = connect(broadcaster)
+  const ids = await Promise.all([
+    broadcaster.publish('a'),
+    broadcaster.publish('t', 'b', { id: 'mine' }),
+    broadcaster.publish({ data: 'c', id: 'its own' }),
+    broadcaster.publish(SseEvent.new('d').withId('')),
+    broadcaster.publish('e'),
+  ])
+  assert.deepEqual(ids.slice(1, 4), ['mine', 'its own', ''])
+  await turn()
+  assert.deepEqual(client.heard, ['a', 't b', 'c', 'd', 'e'])
+  assert.deepEqual(
+    client.events.map(({ id }) => id),
+    ids,
+  )
+})
+
+test('[broadcast 1.6] what is published without subscribers is there for who comes back', async () => {
+  const broadcaster = new Broadcaster({ historyEvents: 3 })
+  const [first] = await Promise.all(['a', 'b', 'c', 'd'].map((data) => broadcaster.publish(data)))
+  assert.deepEqual(connect(broadcaster, { lastEventId: first }).heard, ['b', 'c', 'd'])
+})
+
+test('options that cannot be used are refused by their name, and say what would be right', () => {
+  const wrong: [options: unknown, message: RegExp][] = [
+    [null, /^TypeError: .* the options null: it must be an object/],
+    [{ historyMs: 0 }, /^RangeError: .* historyMs 0: it must be a number of milliseconds above 0/],
+    [{ historyMs: NaN }, /^RangeError: .* historyMs NaN/],
+    [
+      { whenBehind: 'drop' },
+      /^RangeError: .* whenBehind "drop": it must be "disconnect", "drop-oldest"/,
+    ],
+    [{ replay: 1 }, /^TypeError: .* replay 1: it must be true or false/],
+    [{ serialize: 'json' }, /^TypeError: .* serialize "json": it must be a function/],
+    [{ whenBehind: 'coalesce' }, /^TypeError: .* coalesce undefined: it must be an object/],
+    [
+      { coalesce: { price: true } },
+      /^TypeError: .* coalesce a plain object: it must be .*left out/,
+    ],
+    [{ whenBehind: 'coalesce', coalesce: null }, /^TypeError: .* coalesce null/],
+    [
+      { whenBehind: 'coalesce', coalesce: { price: 'id' } },
+      /^TypeError: .* coalesce.price "id": it must be true or a function/,
+    ],
+  ]
+  for (const [options, message] of wrong)
+    assert.throws(() => new Broadcaster(options as BroadcasterOptions), message)
+})
+
 // --------------------------------------------------------------------- one encoding, many clients
 
-test('one event is one chunk, the same object for every client', async () => {
-  const broadcaster = new Broadcaster()
+test('[broadcast 1.1] one event is one chunk, the same object for every client', async () => {
+  const broadcaster = new Broadcaster({ replay: false })
   const clients = Array.from({ length: 100 }, () => connect(broadcaster))
   broadcaster.publish('hello')
   await turn()
@@ -97,13 +238,16 @@ test('one event is one chunk, the same object for every client', async () => {
 })
 
 test('the opening comment, too, is the same chunk for every client', () => {
-  const [first, second] = [connect(new Broadcaster()), connect(new Broadcaster())]
+  const [first, second] = [
+    connect(new Broadcaster({ replay: false })),
+    connect(new Broadcaster({ replay: false })),
+  ]
   assert(first.writes[0] instanceof Chunk)
   assert.equal(first.writes[0], second.writes[0])
 })
 
-test('the events of one turn are one write, the same chunk for every client', async () => {
-  const broadcaster = new Broadcaster()
+test('[broadcast 1.2] the events of one turn are one write, the same chunk for every client', async () => {
+  const broadcaster = new Broadcaster({ replay: false })
   const clients = Array.from({ length: 3 }, () => connect(broadcaster))
   for (let count = 1; count <= 40; count++) broadcaster.publish(String(count))
   for (const client of clients) assert.equal(client.writes.length, 1) // not before the turn is over
@@ -116,8 +260,8 @@ test('the events of one turn are one write, the same chunk for every client', as
   }
 })
 
-test('events of different turns are different writes', async () => {
-  const broadcaster = new Broadcaster()
+test('[broadcast 1.2] events of different turns are different writes', async () => {
+  const broadcaster = new Broadcaster({ replay: false })
   const client = connect(broadcaster)
   for (const data of ['a', 'b']) {
     broadcaster.publish(data)
@@ -126,350 +270,41 @@ test('events of different turns are different writes', async () => {
   assert.equal(client.writes.length, 3)
 })
 
-// ---------------------------------------------------------------------------------- slow clients
-
-test('a slow client is left alone, and catches up from the history in large writes', async () => {
-  const broadcaster = new Broadcaster()
-  const slow = connect(broadcaster, { hasRoom: false })
-  const fast = connect(broadcaster)
-  const data = 'x'.repeat(1000)
-  for (let count = 0; count < 500; count++) {
-    broadcaster.publish(data)
-    await turn()
-  }
-  assert.equal(fast.writes.length, 501)
-  assert.equal(slow.writes.length, 1)
-
-  slow.hasRoom = true
-  slow.drain()
-  assert.equal(slow.text, fast.text)
-  // 504,000 bytes in runs of at least 64 KiB, each less than one event longer.
-  const sizes = slow.writes.slice(1).map(sizeOf)
-  assert.equal(sizes.length, 8)
-  for (const size of sizes.slice(0, -1)) assert(size >= 65_536 && size < 65_536 + 1008, `${size}`)
-})
-
-test('a client that catches up stops where there is no more room, and goes on from there', async () => {
-  const broadcaster = new Broadcaster()
-  const slow = connect(broadcaster, { hasRoom: false })
-  const fast = connect(broadcaster)
-  for (let count = 0; count < 200; count++) broadcaster.publish(`${count}:${'x'.repeat(1000)}`)
-  await turn()
-  let drains = 0
-  while (slow.text !== fast.text) {
-    const before = slow.writes.length
-    slow.drain()
-    drains++
-    assert.equal(slow.writes.length, before + 1)
-  }
-  assert.equal(drains, 4)
-  slow.drain()
-  assert.equal(slow.text, fast.text)
-})
-
-test('slow clients at the same place share their large writes', async () => {
-  const broadcaster = new Broadcaster()
-  const slow = Array.from({ length: 3 }, () => connect(broadcaster, { hasRoom: false }))
-  for (let count = 0; count < 300; count++) broadcaster.publish(`${count}:${'x'.repeat(1000)}`)
-  await turn()
-  for (let round = 1; round <= 5; round++) {
-    for (const client of slow) client.drain()
-    for (const client of slow) {
-      assert.equal(client.writes.length, 1 + round)
-      assert.equal(client.writes[round], slow[0]!.writes[round])
-    }
-  }
-})
-
-test('a client gets all that is there in one write, even if another got less from the same place', async () => {
-  const broadcaster = new Broadcaster()
-  const [earlier, later] = [1, 2].map(() => connect(broadcaster, { hasRoom: false }))
-  broadcaster.publish('a')
-  broadcaster.publish('b')
-  await turn()
-  earlier!.drain()
-  broadcaster.publish('c')
-  await turn()
-  later!.drain()
-  assert.equal(earlier!.text, ':\ndata: a\n\ndata: b\n\n')
-  assert.equal(later!.text, ':\ndata: a\n\ndata: b\n\ndata: c\n\n')
-  assert.equal(later!.writes.length, 2)
-})
-
-test('a shared write is not taken for that of another place, nor for a longer one', async () => {
-  const broadcaster = new Broadcaster()
-  const [first, second] = [connect(broadcaster), connect(broadcaster, { hasRoom: false })]
-  const third = connect(broadcaster, { hasRoom: false })
-  broadcaster.publish('a')
-  broadcaster.publish('b')
-  await turn()
-  second.drain()
-  broadcaster.publish('c')
-  await turn()
-  broadcaster.publish('d')
-  await turn()
-  second.drain()
-  third.drain()
-  const all = ':\ndata: a\n\ndata: b\n\ndata: c\n\ndata: d\n\n'
-  assert.deepEqual([first.text, second.text, third.text], [all, all, all])
-})
-
-test('an event larger than the history and any write is sent whole', async () => {
-  const broadcaster = new Broadcaster({ historyBytes: 10 })
-  const client = connect(broadcaster)
-  const data = 'x'.repeat(200_000)
-  broadcaster.publish(data)
-  await turn()
-  assert.equal(client.text, `:\ndata: ${data}\n\n`)
-  assert.equal(client.writes.length, 2)
-})
-
-test('a client that falls off the history is cut, while others get everything', async () => {
-  const broadcaster = new Broadcaster({ historyEvents: 3 })
-  const stuck = connect(broadcaster, { hasRoom: false })
-  const fast = connect(broadcaster)
-  let expected = ':\n'
-  for (let count = 0; count < 10; count++) {
-    broadcaster.publish(String(count))
-    expected += `data: ${count}\n\n`
-    await turn()
-    // At once, not when it has read what it was sent, which may be never.
-    assert.equal(stuck.cuts, count < 3 ? 0 : 1)
-  }
-  assert.equal(stuck.ends, 0)
-  assert.equal(stuck.text, ':\n')
-  assert.equal(broadcaster.subscriberCount, 1)
-  assert.equal(fast.text, expected)
-  assert.equal(fast.cuts, 0)
-  stuck.drain()
-  broadcaster.publish('more')
-  await turn()
-  assert.equal(fast.text, `${expected}data: more\n\n`)
-  assert.equal(stuck.text, ':\n')
-})
-
-test('a client that is as far behind as the history reaches loses nothing', async () => {
-  const broadcaster = new Broadcaster({ historyEvents: 3 })
-  const slow = connect(broadcaster, { hasRoom: false })
-  for (const data of ['a', 'b', 'c']) broadcaster.publish(data)
-  await turn()
-  slow.hasRoom = true
-  slow.drain()
-  assert.equal(slow.cuts, 0)
-  assert.equal(slow.text, ':\ndata: a\n\ndata: b\n\ndata: c\n\n')
-})
-
-test('the history is bounded by events and by bytes, whichever is met first', () => {
-  const byEvents = new Broadcaster({ historyEvents: 5 })
-  for (let count = 0; count < 100; count++) byEvents.publish('x')
-  assert.deepEqual([byEvents.start, byEvents.end], [95, 100])
-
-  const event = 'x'.repeat(92) // 100 bytes with `data: ` and two newlines
-  const byBytes = new Broadcaster({ historyBytes: 1000 })
-  for (let count = 0; count < 100; count++) byBytes.publish(event)
-  assert.deepEqual([byBytes.start, byBytes.end], [90, 100])
-  byBytes.publish('x'.repeat(892)) // 900 bytes: room for one other
-  assert.deepEqual([byBytes.start, byBytes.end], [99, 101])
-  byBytes.publish('x'.repeat(5000)) // more than the limit: kept alone
-  assert.deepEqual([byBytes.start, byBytes.end], [101, 102])
-  byBytes.publish(event)
-  assert.deepEqual([byBytes.start, byBytes.end], [102, 103])
-})
-
-test('the history is 1,024 events and 4 MiB unless set', () => {
-  const byEvents = new Broadcaster()
-  for (let count = 0; count < 1025; count++) byEvents.publish('')
-  assert.deepEqual([byEvents.start, byEvents.end], [1, 1025])
-  const byBytes = new Broadcaster()
-  const data = 'x'.repeat(1024 * 1024 - 8)
-  for (let count = 0; count < 5; count++) byBytes.publish(data)
-  assert.deepEqual([byBytes.start, byBytes.end], [1, 5])
-})
-
-test('a hundred stuck clients keep no event beyond the history alive, nor themselves', async () => {
-  const broadcaster = new Broadcaster({ historyEvents: 2 })
-  const clients = Array.from({ length: 100 }, () => connect(broadcaster, { hasRoom: false }))
-  for (let count = 0; count < 50; count++) {
-    broadcaster.publish('x'.repeat(10_000))
-    await turn()
-  }
-  assert.equal(broadcaster.end - broadcaster.start, 2)
-  for (const client of clients) assert.deepEqual([client.writes.length, client.cuts], [1, 1])
-  assert.equal(broadcaster.subscriberCount, 0)
-})
-
-test('a client that has no room when it comes, and falls off, is cut also while a stop waits for it', async () => {
-  const broadcaster = new Broadcaster({ historyEvents: 1 })
-  const client = connect(broadcaster, { hasRoom: false })
-  broadcaster.publish('a')
-  client.source.stop()
-  broadcaster.publish('b')
-  await turn()
-  assert.deepEqual([client.ends, client.cuts], [0, 1]) // no whole end: it has lost something
-})
-
-// ------------------------------------------------------------------------------- clients that leave
-
-test('a client that leaves is forgotten, and gets nothing more', async () => {
-  const broadcaster = new Broadcaster()
-  const [leaving, staying] = [connect(broadcaster), connect(broadcaster)]
-  broadcaster.publish('a')
-  leaving.source.closed('client')
-  assert.equal(broadcaster.subscriberCount, 1)
-  await turn()
-  leaving.drain()
-  assert.equal(leaving.text, ':\n')
-  assert.deepEqual([leaving.ends, leaving.cuts], [0, 0])
-  assert.equal(staying.text, ':\ndata: a\n\n')
-})
-
-test('a client that leaves during a write does not disturb the others', async () => {
+test('[broadcast 1.1] the frame around the bytes is made once, too', async () => {
   const broadcaster = new Broadcaster()
   const clients = Array.from({ length: 3 }, () => connect(broadcaster))
-  clients[1]!.onWrite = () => clients[1]!.source.closed('client')
   broadcaster.publish('a')
-  await turn()
   broadcaster.publish('b')
   await turn()
-  assert.deepEqual(
-    clients.map(({ text }) => text),
-    [':\ndata: a\n\ndata: b\n\n', ':\ndata: a\n\n', ':\ndata: a\n\ndata: b\n\n'],
+  let frames = 0
+  const framed = clients.map(({ writes }) =>
+    (writes.at(-1) as Chunk).framed((bytes) => (frames++, bytes)),
   )
-  assert.equal(broadcaster.subscriberCount, 2)
+  assert.equal(frames, 1)
+  for (const each of framed) assert.equal(each, framed[0])
 })
 
-test('10,000 subscribers come and go, and none is left', async () => {
-  const broadcaster = new Broadcaster()
-  const clients = Array.from({ length: 5_000 }, () => connect(broadcaster))
-  const loops = Array.from({ length: 5_000 }, () => broadcaster[Symbol.asyncIterator]())
-  const waiting = loops.map((loop) => loop.next())
-  assert.equal(broadcaster.subscriberCount, 10_000)
-  broadcaster.publish('hello')
-  for (const result of await Promise.all(waiting)) assert.equal(result.value?.data, 'hello')
-  for (const { text } of clients) assert.equal(text, ':\ndata: hello\n\n')
-  for (const { source } of clients) source.closed('client')
-  for (const loop of loops) void loop.return!()
-  assert.equal(broadcaster.subscriberCount, 0)
-})
-
-// --------------------------------------------------------------------------------- for await loops
-
-test('for await gives every event that is published from its beginning on', async () => {
-  const broadcaster = new Broadcaster()
-  broadcaster.publish('before')
-  const read = collect(broadcaster)
-  broadcaster.publish('one')
-  broadcaster.publish('greeting', 'two')
+test('[broadcast 1.2] more than 64 KiB in one turn are several writes, the same for every client', async () => {
+  const broadcaster = new Broadcaster({ replay: false })
+  const clients = Array.from({ length: 3 }, () => connect(broadcaster))
+  const data = 'x'.repeat(1015) // 1 KiB with `data: `, one digit and line breaks
+  for (let count = 0; count < 160; count++) broadcaster.publish(`${count % 10}${data}`)
   await turn()
-  broadcaster.publish({ data: 'three' })
-  broadcaster.close()
-  const events = await read
-  assert(events.every((event) => event instanceof SseEvent))
-  assert.deepEqual(
-    events.map(({ type, data }) => [type, data]),
-    [
-      [undefined, 'one'],
-      ['greeting', 'two'],
-      [undefined, 'three'],
-    ],
-  )
-})
-
-test('an event is the same object for every loop, and that which was published', async () => {
-  const broadcaster = new Broadcaster()
-  const reads = [collect(broadcaster), collect(broadcaster)]
-  const event = SseEvent.new('x')
-  broadcaster.publish(event)
-  broadcaster.close()
-  for (const read of reads) assert.equal((await read)[0], event)
-})
-
-test('subscribe() marks the place: what follows is read even if the loop begins later', async () => {
-  const broadcaster = new Broadcaster()
-  broadcaster.publish('before')
-  const subscription = broadcaster.subscribe()
-  assert.equal(broadcaster.subscriberCount, 0)
-  broadcaster.publish('since')
-  broadcaster.close()
-  assert.deepEqual(await collectData(subscription), ['since'])
-})
-
-test('several loops read at their own pace', async () => {
-  const broadcaster = new Broadcaster()
-  const fast = collectData(broadcaster)
-  const slow = broadcaster[Symbol.asyncIterator]()
-  for (const data of ['a', 'b', 'c']) broadcaster.publish(data)
-  assert.equal((await slow.next()).value?.data, 'a')
-  broadcaster.close()
-  assert.deepEqual(await fast, ['a', 'b', 'c'])
-  assert.equal((await slow.next()).value?.data, 'b')
-  assert.equal((await slow.next()).value?.data, 'c')
-  assert.deepEqual(await slow.next(), { done: true, value: undefined })
-  assert.equal(broadcaster.subscriberCount, 0)
-})
-
-test('several next() at once are answered in order', async () => {
-  const broadcaster = new Broadcaster()
-  const loop = broadcaster[Symbol.asyncIterator]()
-  const results = [loop.next(), loop.next(), loop.next()]
-  broadcaster.publish('a')
-  broadcaster.publish('b')
-  broadcaster.close()
-  const values = (await Promise.all(results)).map(({ value }) => value?.data)
-  assert.deepEqual(values, ['a', 'b', undefined])
-})
-
-test('an iterator is its own iterable, so a loop can go on where another stopped asking', async () => {
-  const broadcaster = new Broadcaster()
-  const loop = broadcaster[Symbol.asyncIterator]()
-  broadcaster.publish('a')
-  broadcaster.publish('b')
-  broadcaster.close()
-  assert.equal((await loop.next()).value?.data, 'a')
-  assert.deepEqual(await collectData(loop), ['b'])
-})
-
-test('a break leaves the broadcaster', async () => {
-  const broadcaster = new Broadcaster()
-  const subscription = broadcaster.subscribe()
-  broadcaster.publish('a')
-  for await (const event of subscription) {
-    assert.equal(event.data, 'a')
-    assert.equal(broadcaster.subscriberCount, 1)
-    break
+  for (const { writes } of clients) {
+    assert.deepEqual(
+      writes.slice(1).map((chunk) => bytesOf(chunk).length),
+      [65_536, 65_536, 32_768],
+    )
+    for (const [at, chunk] of writes.entries()) assert.equal(chunk, clients[0]!.writes[at])
   }
-  assert.equal(broadcaster.subscriberCount, 0)
+  assert.deepEqual(
+    clients[0]!.events.map((event) => event.data),
+    Array.from({ length: 160 }, (_, count) => `${count % 10}${data}`),
+  )
 })
 
-test('return() leaves at once, also while next() is waiting, which is then done', async () => {
-  const broadcaster = new Broadcaster()
-  const loop = broadcaster[Symbol.asyncIterator]()
-  const waiting = [loop.next(), loop.next()]
-  assert.equal(broadcaster.subscriberCount, 1)
-  const returned = loop.return!()
-  assert.equal(broadcaster.subscriberCount, 0)
-  broadcaster.publish('too late')
-  for (const result of [...waiting, returned, loop.next(), loop.return!()])
-    assert.deepEqual(await result, { done: true, value: undefined })
-})
-
-test('a loop that falls off the history gets an error that says how much it lost, and is done', async () => {
-  const broadcaster = new Broadcaster({ historyEvents: 2 })
-  const loop = broadcaster[Symbol.asyncIterator]()
-  for (let count = 0; count < 7; count++) broadcaster.publish(String(count))
-  await assert.rejects(loop.next(), (error: unknown) => {
-    assert(error instanceof SubscriberTooSlowError)
-    assert.equal(error.name, 'SubscriberTooSlowError')
-    assert.equal(error.lost, 5)
-    assert.match(error.message, /^Cannot read on: 5 events were dropped/)
-    return true
-  })
-  assert.equal(broadcaster.subscriberCount, 0)
-  assert.deepEqual(await loop.next(), { done: true, value: undefined })
-})
-
-test('a burst larger than the history reaches clients and loops that keep up, whole', async () => {
-  const broadcaster = new Broadcaster({ historyEvents: 3 })
+test('[broadcast 1.8] a burst larger than the history reaches clients and loops that keep up, whole', async () => {
+  const broadcaster = new Broadcaster({ replay: false, historyEvents: 3 })
   const client = connect(broadcaster)
   const stuck = connect(broadcaster, { hasRoom: false })
   const loop = broadcaster[Symbol.asyncIterator]()
@@ -478,8 +313,8 @@ test('a burst larger than the history reaches clients and loops that keep up, wh
   await turn()
   assert.equal(client.text, `:\n${Array.from({ length: 10 }, (_, n) => `data: ${n}\n\n`).join('')}`)
   assert.equal(client.writes.length, 1 + 3) // four events, four more, and the rest
-  assert.equal(client.cuts, 0)
-  assert.equal(stuck.cuts, 1)
+  assert.equal(client.state, 'open')
+  assert.equal(stuck.state, 'cut')
   const read = await Promise.all(results)
   assert.deepEqual(
     read.map(({ value }) => value?.data),
@@ -487,289 +322,154 @@ test('a burst larger than the history reaches clients and loops that keep up, wh
   )
 })
 
-test('a loop that publishes while it reads gets what it published', async () => {
-  const broadcaster = new Broadcaster()
-  const subscription = broadcaster.subscribe()
-  broadcaster.publish('1')
-  const seen: string[] = []
-  for await (const { data } of subscription) {
-    seen.push(data!)
-    if (seen.length === 5) break
-    broadcaster.publish(String(Number(data) + 1))
-  }
-  assert.deepEqual(seen, ['1', '2', '3', '4', '5'])
-})
+// ----------------------------------------------------------------------------------- the history
 
-// -------------------------------------------------------------------------------------- the end
-
-test('close() ends clients whole after what was published before, and loops too', async () => {
-  const broadcaster = new Broadcaster()
+test('[broadcast 2.1] an event larger than the history and any write is sent whole', async () => {
+  const broadcaster = new Broadcaster({ replay: false, historyBytes: 10 })
   const client = connect(broadcaster)
-  const loop = collectData(broadcaster)
-  broadcaster.publish('last')
-  assert(!broadcaster.isClosed)
-  broadcaster.close()
-  broadcaster.close()
-  assert(broadcaster.isClosed)
-  assert.equal(client.text, ':\ndata: last\n\n')
-  assert.deepEqual([client.ends, client.cuts], [1, 0])
-  assert.deepEqual(await loop, ['last'])
-  assert.equal(broadcaster.subscriberCount, 0)
-})
-
-test('a closed broadcaster refuses to publish, and says what', () => {
-  const broadcaster = new Broadcaster()
-  broadcaster.close()
-  assert.throws(
-    () => broadcaster.publish('hello'),
-    /^TypeError: Cannot publish "hello": the broadcaster is closed$/,
-  )
-  assert.throws(() => broadcaster.publish('t', 'hello'), /closed/)
-})
-
-test('a subscription to a closed broadcaster ends at once', async () => {
-  const broadcaster = new Broadcaster()
-  broadcaster.publish('before')
-  broadcaster.close()
-  const client = connect(broadcaster)
-  assert.equal(client.text, ':\n')
-  assert.equal(client.ends, 1)
-  assert.deepEqual(await collectData(broadcaster), [])
-  assert.equal(broadcaster.subscriberCount, 0)
-})
-
-test('a stop sends what was published before it, then a retry, then ends', (t) => {
-  t.mock.method(Math, 'random', () => 0)
-  const broadcaster = new Broadcaster()
-  const client = connect(broadcaster)
-  broadcaster.publish('last words')
-  client.source.stop()
-  assert.equal(client.text, ':\ndata: last words\n\nretry: 1000\n')
-  assert.equal(client.ends, 1)
-  assert.equal(broadcaster.subscriberCount, 0)
-})
-
-test('a stop waits for a client that has no room, and ends it once it has read', (t) => {
-  const random = t.mock.method(Math, 'random', () => 0)
-  t.mock.timers.enable({ apis: ['setTimeout'] })
-  const broadcaster = new Broadcaster()
-  const client = connect(broadcaster, { hasRoom: false })
-  broadcaster.publish('last words')
-  client.source.stop()
-  client.source.stop()
-  broadcaster.close() // changes nothing any more
-  t.mock.timers.tick(999)
-  assert.equal(client.text, ':\n')
-  assert.equal(client.ends, 0)
-  client.drain()
-  assert.equal(client.text, ':\ndata: last words\n\nretry: 1000\n')
-  assert.equal(client.ends, 1)
-  assert.equal(random.mock.callCount(), 1)
-  t.mock.timers.tick(10_000)
-  assert.equal(client.ends, 1)
-})
-
-test('a stop waits no longer than a second, and cuts what has not got everything', (t) => {
-  t.mock.timers.enable({ apis: ['setTimeout'] })
-  const broadcaster = new Broadcaster()
-  const client = connect(broadcaster, { hasRoom: false })
-  broadcaster.publish('last words')
-  client.source.stop()
-  t.mock.timers.tick(999)
-  assert.equal(client.cuts, 0)
-  t.mock.timers.tick(1)
-  assert.equal(client.cuts, 1)
-  assert.equal(client.ends, 0)
-  assert.equal(broadcaster.subscriberCount, 0)
-  client.drain()
-  assert.equal(client.text, ':\n')
-})
-
-test('a slow client of a broadcaster that was closed before it came waits no longer either', (t) => {
-  t.mock.timers.enable({ apis: ['setTimeout'] })
-  const broadcaster = new Broadcaster()
-  const subscription = broadcaster.subscribe()
-  broadcaster.publish('a')
-  broadcaster.close()
-  const client = connect(subscription, { hasRoom: false })
-  assert.equal(client.ends, 0)
-  client.source.stop()
-  t.mock.timers.tick(1000)
-  assert.equal(client.cuts, 1)
-  assert.equal(broadcaster.subscriberCount, 0)
-})
-
-test('a client that leaves while a stop waits for it leaves no timer', (t) => {
-  const timers = countTimers(t)
-  const broadcaster = new Broadcaster()
-  const client = connect(broadcaster, { hasRoom: false })
-  broadcaster.publish('last words')
-  client.source.stop()
-  client.source.stop()
-  broadcaster.close()
-  assert.equal(timers.size, 1)
-  client.source.closed('client')
-  assert.equal(timers.size, 0)
-  assert.equal(client.ends, 0)
-})
-
-test('a stop says a retry also to a client that a closed broadcaster waits for', (t) => {
-  t.mock.timers.enable({ apis: ['setTimeout'] })
-  t.mock.method(Math, 'random', () => 0)
-  const broadcaster = new Broadcaster()
-  const client = connect(broadcaster, { hasRoom: false })
-  broadcaster.publish('last words')
-  broadcaster.close()
-  client.source.stop()
-  client.drain()
-  assert.equal(client.text, ':\ndata: last words\n\nretry: 1000\n')
-  assert.equal(client.ends, 1)
-})
-
-test('a stop before the start lets the stream begin and end', (t) => {
-  t.mock.method(Math, 'random', () => 0)
-  const broadcaster = new Broadcaster()
-  const source = sourceOf(broadcaster.subscribe())
-  broadcaster.publish('meanwhile')
-  source.stop()
-  const client = new FakeClient(source)
-  source.start(client)
-  assert.equal(client.text, ':\ndata: meanwhile\n\nretry: 1000\n')
-  assert.equal(client.ends, 1)
-  assert.equal(broadcaster.subscriberCount, 0)
-})
-
-test('a source that is let go without being started leaves nothing', () => {
-  const broadcaster = new Broadcaster()
-  sourceOf(broadcaster.subscribe()).closed('client')
-  assert.equal(broadcaster.subscriberCount, 0)
-})
-
-test('with finish, a stop leaves no trace: no retry, no timer', (t) => {
-  const timers = countTimers(t)
-  const broadcaster = new Broadcaster()
-  const client = connect(broadcaster, { hasRoom: false, finish: true })
-  broadcaster.publish('a')
-  client.source.stop()
-  assert.equal(timers.size, 0)
-  client.drain()
-  assert.equal(client.text, ':\ndata: a\n\n')
-  assert.equal(client.ends, 0)
-  broadcaster.close()
-  assert.equal(client.text, ':\ndata: a\n\n')
-  assert.equal(client.ends, 1)
-  assert.equal(timers.size, 0)
-})
-
-test('a stop of one client leaves the others running', async (t) => {
-  t.mock.method(Math, 'random', () => 0)
-  const broadcaster = new Broadcaster()
-  const [stopped, running] = [connect(broadcaster), connect(broadcaster)]
-  stopped.source.stop()
-  broadcaster.publish('on and on')
+  const data = 'x'.repeat(200_000)
+  broadcaster.publish(data)
   await turn()
-  assert.equal(stopped.text, ':\nretry: 1000\n')
-  assert.equal(running.text, ':\ndata: on and on\n\n')
+  assert.equal(client.text, `:\ndata: ${data}\n\n`)
+  assert.equal(client.writes.length, 2)
+})
+
+test('[broadcast 2.1] the history is bounded by events and by bytes, whichever is met first', () => {
+  const byEvents = new Broadcaster({ replay: false, historyEvents: 5 })
+  for (let count = 0; count < 100; count++) byEvents.publish('x')
+  assert.deepEqual(kept(byEvents), [95, 100])
+
+  const event = 'x'.repeat(92) // 100 bytes with `data: ` and two newlines
+  const byBytes = new Broadcaster({ replay: false, historyBytes: 1000 })
+  for (let count = 0; count < 100; count++) byBytes.publish(event)
+  assert.deepEqual(kept(byBytes), [90, 100])
+  byBytes.publish('x'.repeat(892)) // 900 bytes: room for one other
+  assert.deepEqual(kept(byBytes), [99, 101])
+  byBytes.publish('x'.repeat(5000)) // more than the limit: kept alone
+  assert.deepEqual(kept(byBytes), [101, 102])
+  byBytes.publish(event)
+  assert.deepEqual(kept(byBytes), [102, 103])
+})
+
+test('[broadcast 2.1] the history is 1,024 events and 4 MiB unless set', () => {
+  const byEvents = new Broadcaster({ replay: false })
+  for (let count = 0; count < 1025; count++) byEvents.publish('')
+  assert.deepEqual(kept(byEvents), [1, 1025])
+  const byBytes = new Broadcaster({ replay: false })
+  const data = 'x'.repeat(1024 * 1024 - 8)
+  for (let count = 0; count < 5; count++) byBytes.publish(data)
+  assert.deepEqual(kept(byBytes), [1, 5])
+})
+
+test('[broadcast 2.2] a hundred stuck clients keep no event beyond the history alive, nor themselves', async () => {
+  const broadcaster = new Broadcaster({ replay: false, historyEvents: 2 })
+  const clients = Array.from({ length: 100 }, () => connect(broadcaster, { hasRoom: false }))
+  for (let count = 0; count < 50; count++) {
+    broadcaster.publish('x'.repeat(10_000))
+    await turn()
+  }
+  assert.equal(broadcaster.stats().historyEvents, 2)
+  for (const client of clients) assert.deepEqual([client.writes.length, client.state], [1, 'cut'])
+  assert.equal(broadcaster.subscriberCount, 0)
+})
+
+test('[broadcast 1.8] a burst larger than the history reaches clients of topics that keep up, whole', async () => {
+  const broadcaster = new Broadcaster({ historyEvents: 2 })
+  const [all, one, other] = [undefined, ['one'], ['other']].map((topics) =>
+    connect(broadcaster.subscribe(topics === undefined ? {} : { topics })),
+  )
+  for (let count = 0; count < 9; count++)
+    broadcaster.publish('t', `${count}`, { topic: count % 3 === 0 ? 'one' : 'none' })
+  broadcaster.publish('t', '9', { topic: 'other' })
+  await turn()
+  assert.equal(all!.heard.length, 10)
+  assert.deepEqual(one!.heard, ['t 0', 't 3', 't 6'])
+  assert.deepEqual(other!.heard, ['t 9'])
+})
+
+test('[broadcast 2.1] events older than historyMs go, the newest of them too', (t) => {
+  const clock = mockClock(t)
+  const broadcaster = new Broadcaster({ historyMs: 1000 })
+  broadcaster.publish('a')
+  clock.now = 600
+  broadcaster.publish('b')
+  clock.now = 1000
+  assert.deepEqual(kept(broadcaster), [0, 2])
+  clock.now = 1001
+  assert.deepEqual(kept(broadcaster), [1, 2])
+  clock.now = 5000
+  assert.deepEqual(kept(broadcaster), [2, 2])
+  assert.equal(broadcaster.stats().historyBytes, 0)
+  broadcaster.publish('c')
+  assert.deepEqual(kept(broadcaster), [2, 3])
+})
+
+test('[broadcast 2.1] what was published is kept in order while the history grows and goes round', () => {
+  const broadcaster = new Broadcaster({ historyEvents: 100 })
+  for (let count = 0; count < 1000; count++) {
+    void broadcaster.publish('t', String(count), { id: `own ${count}` })
+    const from = Math.max(0, count - 99)
+    const lastEventId = `own ${from}`
+    if (count % 37 !== 0 || count === 0) continue
+    const { heard } = connect(broadcaster, { lastEventId })
+    assert.deepEqual(heard[0], `t ${from + 1}`)
+    assert.equal(heard.length, count - from)
+  }
+})
+
+test('[broadcast 2.2] what has left the history is kept nowhere, though clients had it written together', async () => {
+  setFlagsFromString('--expose-gc')
+  const collectGarbage = runInNewContext('gc') as () => void
+  const broadcaster = new Broadcaster({ historyEvents: 2 })
+  const slow = connect(broadcaster, { hasRoom: false, writeTimeoutMs: Infinity })
+  const client = connect(broadcaster)
+  client.hasRoom = false // after the first write
+  for (const data of ['a', 'b']) broadcaster.publish(data)
+  await turn()
+  const written = new WeakRef(client.writes.pop() as Chunk)
+  assert(written.deref() instanceof Chunk)
+  for (const data of ['c', 'd', 'e', 'f']) {
+    broadcaster.publish(data)
+    await turn()
+  }
+  assert.equal(slow.state, 'cut')
+  client.writes.length = 0
+  await turn()
+  collectGarbage()
+  assert.equal(written.deref(), undefined)
 })
 
 // --------------------------------------------------------------------------------------- tools
 
-/** A client as its server sees it. */
-class FakeClient implements BodySink {
-  readonly source: BodySource
-  readonly writes: (Chunk | Uint8Array)[] = []
-  hasRoom = true
-  ends = 0
-  cuts = 0
-  onWrite: (() => void) | undefined
-
-  constructor(source: BodySource) {
-    this.source = source
-  }
-
-  get text(): string {
-    return Buffer.concat(this.writes.map(bytesOf)).toString()
-  }
-
-  write(chunk: Chunk | Uint8Array): boolean {
-    assert.equal(this.ends + this.cuts, 0, 'a write after the end')
-    this.writes.push(chunk)
-    this.onWrite?.()
-    return this.hasRoom
-  }
-
-  end(): void {
-    this.ends++
-  }
-
-  cut(): void {
-    this.cuts++
-  }
-
-  abort(error: unknown): void {
-    throw error
-  }
-
-  /** There is room again, for one write if `hasRoom` is false. */
-  drain(): void {
-    this.source.drained()
-  }
+/** The positions that are kept: of the oldest event, and after the newest. */
+function kept(broadcaster: Broadcaster): [start: number, end: number] {
+  const { published, historyEvents } = broadcaster.stats()
+  return [published - historyEvents, published]
 }
 
-function connect(
-  to: Broadcaster | Subscription,
-  { hasRoom = true, ...options }: { hasRoom?: boolean } & SseOptions = {},
-): FakeClient {
-  const subscription = to instanceof Broadcaster ? to.subscribe() : to
-  const client = new FakeClient(sourceOf(subscription, options))
-  client.hasRoom = hasRoom
-  client.source.start(client)
-  return client
-}
+test('[broadcast 1.7] an event of type gap is refused, in every form', () => {
+  const broadcaster = new Broadcaster()
+  const wrong = /^TypeError: Cannot publish an event of type "gap": it tells a client/
+  assert.throws(() => broadcaster.publish('gap', 'x'), wrong)
+  assert.throws(() => broadcaster.publish({ type: 'gap', data: 'x' }), wrong)
+  assert.throws(() => broadcaster.publish(SseEvent.new('x').withType('gap')), wrong)
+})
 
-function sourceOf(subscription: Subscription, options?: SseOptions): BodySource {
-  const open = (count: EventCount): BodySource =>
-    new BroadcastSource(subscription, openingOf(undefined), count)
-  return new EventStream({} as Conn, checkOptions(options), open)
-}
-
-function bytesOf(chunk: Chunk | Uint8Array): Uint8Array {
-  return chunk instanceof Chunk ? chunk.bytes : chunk
-}
-
-function sizeOf(chunk: Chunk | Uint8Array): number {
-  return bytesOf(chunk).length
-}
-
-async function collect(events: AsyncIterable<SseEvent>): Promise<SseEvent[]> {
-  const collected: SseEvent[] = []
-  for await (const event of events) collected.push(event)
-  return collected
-}
-
-async function collectData(events: AsyncIterable<SseEvent>): Promise<(string | undefined)[]> {
-  return (await collect(events)).map(({ data }) => data)
-}
-
-/** Resolves when the turn's microtasks are done. */
-function turn(): Promise<void> {
-  return new Promise((resolve) => {
-    setImmediate(resolve)
-  })
-}
-
-/** The timers that are set and neither cleared nor fired, from now until the test ends. */
-function countTimers(t: TestContext): ReadonlySet<unknown> {
-  const open = new Set<unknown>()
-  const { setTimeout: set, clearTimeout: clear } = globalThis
-  t.mock.method(globalThis, 'setTimeout', (callback: () => void, ms: number) => {
-    const timer = set(() => (open.delete(timer), callback()), ms)
-    open.add(timer)
-    return timer
-  })
-  t.mock.method(globalThis, 'clearTimeout', (timer: never) => {
-    open.delete(timer)
-    clear(timer)
-  })
-  return open
-}
+test('an event that is given whole may have topics and an id, as one of a type and data', async () => {
+  const broadcaster = new Broadcaster()
+  const a = broadcaster.subscribe({ topics: ['a'] })[Symbol.asyncIterator]()
+  const b = broadcaster.subscribe({ topics: ['b'] })[Symbol.asyncIterator]()
+  const id = await broadcaster.publish(SseEvent.comment('for a'), { topic: 'a', id: 'own' })
+  assert.equal(id, 'own')
+  void broadcaster.publish(SseEvent.new('for b'), { topic: 'b' })
+  assert.equal((await a.next()).value!.comment, 'for a')
+  assert.equal((await b.next()).value!.data, 'for b')
+  assert.throws(
+    () => broadcaster.publish(SseEvent.new('x'), 'a' as never),
+    /^TypeError: Cannot publish with "a": expected an object such as/,
+  )
+  assert.throws(
+    () => broadcaster.publish('x', 'y', { topic: [] }),
+    /^TypeError: Cannot publish to no topic/,
+  )
+})

@@ -1,32 +1,74 @@
 /** One event to many clients: encoded once, kept in a bounded history, read by cursors. */
 
-import { Chunk, concatBytes, describe, encodeText } from '@wakerobin/core/adapter'
+import { Chunk, describe, encodeText } from '@wakerobin/core/adapter'
 
+import { checkBroadcasterOptions } from './broadcaster-options.ts'
+import type { BroadcasterOptions, CheckedOptions } from './broadcaster-options.ts'
 import { encodeEvent } from './encode.ts'
 import { SseEvent } from './event.ts'
-import type { Eventable } from './event.ts'
+import type { Eventable, EventFields } from './event.ts'
+import { Feed } from './feed.ts'
+import type { EndReason } from './options.ts'
+import type { Subscriber } from './subscriber.ts'
 import { Subscription } from './subscription.ts'
+import type { SubscribeOptions } from './subscription.ts'
+import { checkTopics } from './topics.ts'
 
-/** How far back a broadcaster remembers. */
-export interface BroadcasterOptions {
-  /** How many events are kept for subscribers that have not read them yet. Default 1,024.
-   *
-   * A subscriber that falls further behind is disconnected. */
-  historyEvents?: number
-  /** How many bytes of events are kept, whichever limit is met first. Default 4 MiB. The newest
-   * event is kept in any case. */
-  historyBytes?: number
+/** The events of a broadcaster that is given no types of its own: any type, with text. */
+export type TextEvents = Record<string, string>
+
+/** What `publish` takes as an event without a type: a `message`. */
+export type MessageOf<Events> = string extends keyof Events
+  ? Eventable
+  : Events extends { message: string }
+    ? string
+    : never
+
+/** What can be said of an event besides its type and data. */
+export interface PublishOptions {
+  /** What it is about: those who are subscribed to one of the topics get it, and those who are subscribed to all.
+   * Default: none, and everyone gets it. */
+  topic?: string | readonly string[]
+  /** An id of the app's own, one line of at most 1,024 characters; each event should have another. Default: one that
+   * is made of an epoch of the broadcaster and a count. */
+  id?: string
 }
 
-/** Who reads the history. */
-export interface Reader {
-  /** Events have been published since the last call, all of one turn. */
-  wake(): void
-  /** No event will follow. */
-  close(): void
+/** What has happened at a broadcaster. What is a count counts from its beginning. */
+export interface BroadcasterStats {
+  /** How many clients and loops are subscribed. */
+  readonly subscribers: number
+  /** How many of them have not read all that is for them. */
+  readonly behind: number
+  /** How many events the slowest of them has not read. */
+  readonly mostBehind: number
+  /** How many events are kept. */
+  readonly historyEvents: number
+  /** How many bytes of events are kept. */
+  readonly historyBytes: number
+  /** How many events were published. */
+  readonly published: number
+  /** How many subscribers there have been. */
+  readonly opened: number
+  /** How many streams have ended, by their reason. */
+  readonly ended: Readonly<Record<EndReason, number>>
+  /** How many events were given to subscribers, each for each. */
+  readonly sent: number
+  /** How many were not, because a subscriber was too slow, or has left before. */
+  readonly dropped: number
+  /** How many of those sent were older than the connection. */
+  readonly replayed: number
+  /** How many times a subscriber was told that it has missed events. */
+  readonly gaps: number
 }
 
-/** Sends every event to every subscriber.
+/** The feed of a broadcaster: for what reads it. */
+export let feedOf: (broadcaster: AnyBroadcaster) => Feed
+
+// oxlint-disable-next-line typescript/no-explicit-any -- whatever its events are
+export type AnyBroadcaster = Broadcaster<any>
+
+/** Sends every event to every subscriber, and keeps the last ones for those who come back.
  *
  * ```ts
  * import { State, handlers, type Handler } from '@wakerobin/core'
@@ -34,168 +76,183 @@ export interface Reader {
  *
  * const broadcaster = new Broadcaster()
  * const app: Handler = handlers(State.new(broadcaster), (conn) => conn.withSseStream(conn.state(Broadcaster)))
- * broadcaster.publish('hello')
- * broadcaster.publish('joined', 'alice')
+ * void broadcaster.publish('hello')
+ * void broadcaster.publish('joined', 'alice')
  * ```
  *
- * An event is encoded once, however many clients there are. Memory is bounded by the history, not by
- * the number of slow clients: each is a position in it. */
-export class Broadcaster implements AsyncIterable<SseEvent> {
-  readonly #historyEvents: number
-  readonly #historyBytes: number
-  readonly #readers = new Set<Reader>()
-  readonly #entries: Entry[] = []
-  /** The position of the oldest entry; positions count from 0 and never come again. */
-  #start = 0
-  #bytes = 0
-  #isWaking = false
-  /** The position up to which readers have been woken. */
-  #woken = 0
-  #isClosed = false
-  /** The last run of entries that was asked for as one chunk: most readers ask for the same. */
-  #run: Run | undefined
+ * With a map from types to data, `publish` is checked: `new Broadcaster<{ joined: User; left: { id: string } }>()`.
+ * Text is sent as it is, everything else as JSON.
+ *
+ * An event is encoded once, however many clients there are. Memory is bounded by the history, not by the number of
+ * slow clients: each is a position in it. A client that reconnects with a `Last-Event-ID` gets what it has missed, and
+ * then what is new; where the history no longer has that, it gets an event of type `gap` first, with the data
+ * `{"missed":12}`, or `null` in place of a number that nobody knows. */
+export class Broadcaster<
+  in out Events extends { [K in keyof Events]: unknown } = TextEvents,
+> implements AsyncIterable<SseEvent> {
+  readonly #feed: Feed
+  readonly #options: CheckedOptions
 
-  constructor(options: BroadcasterOptions = {}) {
-    this.#historyEvents = checkLimit('historyEvents', options.historyEvents ?? 1024)
-    this.#historyBytes = checkLimit('historyBytes', options.historyBytes ?? 4 * 1024 * 1024)
+  /** @throws {TypeError | RangeError} When an option cannot be used. */
+  constructor(options: BroadcasterOptions<NoInfer<Events>> = {}) {
+    this.#options = checkBroadcasterOptions(options)
+    this.#feed = new Feed(this.#options)
   }
 
-  /** Sends an event to everyone who is subscribed now: a `message` with a string as its data, or
-   * whatever event is given. Those who subscribe later do not get it.
+  /** Sends a `message`, or whatever event is given, to everyone who is subscribed.
+   * @returns The id of the event.
    * @throws {TypeError | RangeError} When a field may not be sent: see `EventFields`. Nothing is sent then.
-   * @throws {TypeError} When the broadcaster is closed. */
-  publish(event: Eventable): void
-  /** Sends an event of a type. */
-  publish(type: string, data: string): void
-  publish(first: Eventable, ...rest: string[]): void {
-    const event =
-      rest.length === 0 ? SseEvent.from(first) : SseEvent.new(rest[0]!).withType(first as string)
-    if (this.#isClosed)
-      throw new TypeError(`Cannot publish ${describe(event.data)}: the broadcaster is closed`)
-    const chunk = new Chunk(encodeText(encodeEvent(event)))
-    this.#entries.push({ event, chunk })
-    this.#bytes += chunk.bytes.length
-    while (!this.#isWithinLimits()) {
-      // A turn that publishes more than the history holds: readers get this event before it goes.
-      if (this.#start >= this.#woken) this.#wake()
-      this.#bytes -= this.#entries.shift()!.chunk.bytes.length
-      this.#start++
+   * @throws {TypeError} When the type is `gap`, or the broadcaster is closed. */
+  publish(event: MessageOf<Events>): Promise<string>
+  /** The same, to those who are subscribed to one of its topics. */
+  publish(event: Exclude<MessageOf<Events>, string>, options: PublishOptions): Promise<string>
+  /** Sends an event of a type to everyone who is subscribed, or subscribed to one of its topics.
+   * @throws {TypeError} When the data has no JSON form. */
+  publish<K extends keyof Events & string>(
+    type: K,
+    data: Events[K],
+    options?: PublishOptions,
+  ): Promise<string>
+  publish(first: unknown, ...rest: unknown[]): Promise<string> {
+    if (typeof first !== 'string' || rest.length === 0) {
+      const event = SseEvent.from(first as Eventable)
+      return this.#append(event, event.data, rest[0])
     }
-    this.#wakeSoon()
+    const [data, options] = rest
+    const event = {
+      type: first === 'message' ? undefined : first,
+      data: this.#serialize(data, first),
+    }
+    return this.#append(event, data, options)
   }
 
-  /** Subscribes from now on. The subscription is an async iterable of the events. */
-  subscribe(): Subscription {
-    return new Subscription(this)
+  /** Subscribes from now on, or from after an event. The subscription is an async iterable of the events.
+   * @throws {TypeError} When an option cannot be used. */
+  subscribe(options: SubscribeOptions = {}): Subscription {
+    return new Subscription(this.#feed, options)
   }
 
   [Symbol.asyncIterator](): AsyncIterableIterator<SseEvent, undefined> {
     return this.subscribe()[Symbol.asyncIterator]()
   }
 
+  /** The id of where the broadcaster stands: who subscribes with it gets what is published from now on, also where it
+   * does so later. For a page that is made of a state, and whose stream goes on from there. */
+  get lastEventId(): string {
+    return this.#feed.ids.of(this.#feed.history.end - 1)
+  }
+
   /** How many clients and loops are subscribed. */
   get subscriberCount(): number {
-    return this.#readers.size
+    return this.#feed.readers.size
+  }
+
+  /** Who is subscribed now. */
+  subscribers(): Subscriber[] {
+    return Array.from(this.#feed.readers, (reader) => reader.status())
+  }
+
+  /** Ends the streams of some subscribers now, whatever they have not read. A client comes back by itself: what it gets
+   * then is for the handlers before the stream to say.
+   * @param reason What `onEnd` is told. Default `revoked`.
+   * @returns How many there were. */
+  disconnect(
+    predicate: (subscriber: Subscriber) => boolean,
+    reason: EndReason = 'revoked',
+  ): number {
+    const chosen = [...this.#feed.readers].filter((reader) => predicate(reader.status()))
+    const ends = chosen.map((reader) => reader.disconnect(reason))
+    for (const end of ends) end()
+    return chosen.length
+  }
+
+  /** What is going on, and what has. */
+  stats(): BroadcasterStats {
+    this.#feed.trim() // what is too old is not kept
+    const { history, counts } = this.#feed
+    const subscribers = this.subscribers()
+    return {
+      subscribers: subscribers.length,
+      behind: subscribers.filter(({ behind }) => behind > 0).length,
+      mostBehind: subscribers.reduce((most, { behind }) => Math.max(most, behind), 0),
+      historyEvents: history.end - history.start,
+      historyBytes: history.bytes,
+      published: history.end,
+      ...counts,
+      ended: { ...counts.ended },
+    }
   }
 
   /** Ends every subscription, after what was published before. A second call does nothing. */
   close(): void {
-    this.#isClosed = true
-    for (const reader of this.#readers) reader.close()
+    this.#feed.close()
   }
 
   get isClosed(): boolean {
-    return this.#isClosed
+    return this.#feed.isClosed
   }
 
-  // -------------------------------------------------------------------------------- for readers
-
-  /** The position of the oldest event that is kept. */
-  get start(): number {
-    return this.#start
+  #serialize(data: unknown, type: string): string {
+    const text: unknown = this.#options.serialize(data, type)
+    if (typeof text === 'string') return text
+    throw new TypeError(
+      `Cannot publish ${describe(data)} as ${describe(type)}: its serialized form is ${describe(text)}, not a string`,
+    )
   }
 
-  /** The position after the newest event: where a new reader begins. */
-  get end(): number {
-    return this.#start + this.#entries.length
-  }
-
-  /** Registers a reader, which `wake`s when there is something to read. */
-  addReader(reader: Reader): void {
-    this.#readers.add(reader)
-  }
-
-  removeReader(reader: Reader): void {
-    this.#readers.delete(reader)
-  }
-
-  /** The event at a position before `end`; undefined where the history no longer has it. */
-  eventAt(position: number): SseEvent | undefined {
-    return this.#entries[position - this.#start]?.event
-  }
-
-  /** The bytes of events from a position on, and the position after them.
-   *
-   * At least one, then until there are 64 KiB; the same chunk for everyone who is at that position.
-   * @returns undefined where the history no longer has the event at `from`. */
-  runFrom(from: number): Run | undefined {
-    if (from < this.#start) return undefined
-    if (this.#run?.from === from && (this.#run.to === this.end || this.#run.isFull))
-      return this.#run
-    const first = from - this.#start
-    let to = first
-    let bytes = 0
-    while (to < this.#entries.length && bytes < maxRunBytes)
-      bytes += this.#entries[to++]!.chunk.bytes.length
-    const chunks = this.#entries.slice(first, to).map((entry) => entry.chunk)
-    const chunk =
-      chunks.length === 1 ? chunks[0]! : new Chunk(concatBytes(chunks.map((each) => each.bytes)))
-    this.#run = { from, to: this.#start + to, chunk, isFull: bytes >= maxRunBytes }
-    return this.#run
-  }
-
-  /** The newest event is kept in any case. */
-  #isWithinLimits(): boolean {
-    const { length } = this.#entries
-    return length <= this.#historyEvents && (this.#bytes <= this.#historyBytes || length === 1)
-  }
-
-  /** Wakes the readers once, after the turn's last publish: its events go out in one write. */
-  #wakeSoon(): void {
-    if (this.#isWaking || this.#readers.size === 0) return
-    this.#isWaking = true
-    queueMicrotask(() => {
-      this.#isWaking = false
-      this.#wake()
+  #append(fields: EventFields, data: unknown, options: unknown): Promise<string> {
+    const { topics, id: ownId = fields.id } = checkPublish(options)
+    const event = { ...fields, id: ownId }
+    const feed = this.#feed
+    if (feed.isClosed)
+      throw new TypeError(`Cannot publish ${describe(event.data)}: the broadcaster is closed`)
+    if (event.type === 'gap')
+      throw new TypeError(
+        'Cannot publish an event of type "gap": it tells a client that it has missed events',
+      )
+    const position = feed.history.end
+    const id = ownId ?? feed.ids.of(position)
+    // Without data there is nothing to go on after.
+    const isNamed = ownId === undefined && event.data !== undefined && feed.isReplayed
+    const chunk = new Chunk(encodeText(encodeEvent(isNamed ? { ...event, id } : event)))
+    feed.append({
+      chunk,
+      topics,
+      ownId,
+      key: this.#keyOf(event, topics, data),
+      isSuperseded: false,
+      time: performance.now(),
     })
+    return Promise.resolve(id)
   }
 
-  #wake(): void {
-    this.#woken = this.end
-    for (const reader of this.#readers) reader.wake()
+  /** Events of the same topics replace each other alone: whoever gets one gets the other. */
+  #keyOf(
+    event: EventFields,
+    topics: readonly string[] | undefined,
+    data: unknown,
+  ): string | undefined {
+    if (event.data === undefined) return undefined
+    const key = this.#options.keyOf(event.type ?? 'message', data)
+    if (key === undefined || topics === undefined) return key
+    return `${key}\n${JSON.stringify(topics.toSorted())}`
+  }
+
+  static {
+    feedOf = (broadcaster) => broadcaster.#feed
   }
 }
 
-/** Some events in a row, as one chunk. */
-interface Run {
-  readonly from: number
-  /** The position after the last of them. */
-  readonly to: number
-  readonly chunk: Chunk
-  /** Whether events that are published later would not fit in. */
-  readonly isFull: boolean
-}
-
-interface Entry {
-  readonly event: SseEvent
-  readonly chunk: Chunk
-}
-
-const maxRunBytes = 64 * 1024
-
-function checkLimit(option: string, value: number): number {
-  if (Number.isSafeInteger(value) && value > 0) return value
-  throw new RangeError(
-    `Cannot make a Broadcaster with ${option} ${describe(value)}: it must be an integer from 1`,
-  )
+/** @throws {TypeError} When an option cannot be used. */
+function checkPublish(options: unknown): { topics?: readonly string[]; id?: string } {
+  if (options === undefined) return {}
+  if (typeof options !== 'object' || options === null)
+    throw new TypeError(
+      `Cannot publish with ${describe(options)}: expected an object such as { topic: 'orders' }`,
+    )
+  const { topic, id } = options as PublishOptions
+  return {
+    ...(topic === undefined ? {} : { topics: checkTopics('publish to', topic, 1) }),
+    ...(id === undefined ? {} : { id }),
+  }
 }

@@ -3,14 +3,14 @@
  * Source: WHATWG HTML §9.2.6 (#event-stream-interpretation). */
 
 /** An event as a client dispatches it. */
-export interface ReceivedEvent {
+export interface ReceivedEvent<Data = unknown> {
   /** `message` where the stream says none. */
   readonly type: string
   readonly data: string
   /** The id that the client would go on from: that of this event, or of the last one before it that had one. */
   readonly id: string
   /** The data as JSON. Not enumerable, so that an event is equal to `{ type, data, id }`. */
-  json<T = unknown>(): T
+  json<T = Data>(): T
 }
 
 export class EventParser {

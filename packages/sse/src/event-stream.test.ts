@@ -1,12 +1,11 @@
 import assert from 'node:assert/strict'
 import { test, type TestContext } from 'node:test'
 
-import { Conn, Swansong } from '@wakerobin/core'
-import { Chunk, isBodySource, settleConn, StateMap } from '@wakerobin/core/adapter'
-import type { BodySink, BodySource, CloseCause } from '@wakerobin/core/adapter'
+import type { BodySource } from '@wakerobin/core'
 
+import { FakeClient as Client, newConn, turn } from '../fixtures/fake-client.ts'
 import { Broadcaster, SseEvent, withSseStream } from './index.ts'
-import type { EndReason, Eventable, SseOptions, SseSource, StreamEnd } from './index.ts'
+import type { EndReason, Eventable, SseOptions, SseSource } from './index.ts'
 import { ticker } from './ticker.ts'
 
 // ------------------------------------------------------------------------------- the one truth
@@ -389,7 +388,7 @@ test('an event that comes while a heartbeat fills the client is the last one unt
 })
 
 test('a heartbeat that fills the client does not keep a broadcast from it', async () => {
-  const broadcaster = new Broadcaster()
+  const broadcaster = new Broadcaster({ replay: false })
   const client = new Client(broadcaster)
   client.start()
   client.hasRoom = false
@@ -525,7 +524,7 @@ test('without maxAgeMs a stream has no age', () => {
 
 test('a broadcast that is too old says first what was published before', (t) => {
   t.mock.method(Math, 'random', () => 0)
-  const broadcaster = new Broadcaster()
+  const broadcaster = new Broadcaster({ replay: false })
   const client = new Client(broadcaster, { maxAgeMs: 10_000, retryMs: 1500 })
   client.start()
   broadcaster.publish('one')
@@ -537,7 +536,7 @@ test('a broadcast that is too old says first what was published before', (t) => 
 test('a broadcast that is too old waits a second for a client that is full, and then cuts it', (t) => {
   t.mock.timers.enable({ apis: ['setTimeout'] })
   t.mock.method(Math, 'random', () => 0)
-  const broadcaster = new Broadcaster()
+  const broadcaster = new Broadcaster({ replay: false })
   for (const isReading of [true, false]) {
     const client = new Client(broadcaster, { maxAgeMs: 10_000, retryMs: 1500 })
     client.hasRoom = false
@@ -595,7 +594,7 @@ test('of a stream whose time has come before it begins no event is sent', async 
   for (const until of [new Date(9000), () => new Date(1)]) {
     const pulled = new Client(() => assert.fail('it is opened'), { until })
     pulled.start()
-    const broadcaster = new Broadcaster()
+    const broadcaster = new Broadcaster({ replay: false })
     const subscription = broadcaster.subscribe()
     broadcaster.publish('too late')
     const broadcast = new Client(subscription, { until })
@@ -691,83 +690,6 @@ test('retryMs is said when the stream opens', () => {
 
 // --------------------------------------------------------------------------------------- tools
 
-/** A client, and a server as far as a stream sees of it: what a client cannot take is kept. */
-class Client implements BodySink {
-  readonly conn: Conn
-  readonly source: BodySource
-  state: 'open' | 'ended' | 'cut' | 'aborted' | 'gone' = 'open'
-  hasRoom = true
-  /** What `abort` was given. */
-  error: unknown
-  /** What `onEnd` was told. */
-  readonly ends: StreamEnd[] = []
-  /** What `afterSend` callbacks have thrown. */
-  readonly errors: unknown[] = []
-  text = ''
-
-  constructor(source: SseSource | BodySource, options: SseOptions = {}, conn: Conn = newConn()) {
-    this.conn = conn
-    if (isBodySource(source)) {
-      this.source = source
-    } else {
-      const onEnd = (_conn: Conn, end: StreamEnd): void => void this.ends.push(end)
-      withSseStream(conn, source, { onEnd, ...options })
-      this.source = conn.takeResponseBody() as BodySource
-    }
-  }
-
-  start(): void {
-    this.source.start(this)
-  }
-
-  write(chunk: Chunk | Uint8Array): boolean {
-    assert.equal(this.state, 'open', 'a write after the end')
-    this.text += Buffer.from(chunk instanceof Chunk ? chunk.bytes : chunk).toString()
-    return this.hasRoom
-  }
-
-  end(): void {
-    this.#over('ended')
-  }
-
-  abort(error: unknown): void {
-    this.error = error
-    this.#over('aborted')
-  }
-
-  cut(): void {
-    this.#over('cut')
-  }
-
-  /** The client has read all there was. */
-  drain(hasRoom = true): void {
-    this.hasRoom = hasRoom
-    this.source.drained()
-  }
-
-  leave(cause: CloseCause = 'client', error?: unknown): void {
-    this.source.closed(cause, error)
-    this.#over('gone')
-  }
-
-  /** What has come since the last call. */
-  take(): string {
-    const { text } = this
-    this.text = ''
-    return text
-  }
-
-  settle(isSent: boolean): void {
-    settleConn(this.conn, isSent, (error) => this.errors.push(error))
-  }
-
-  #over(state: 'ended' | 'cut' | 'aborted' | 'gone'): void {
-    assert.equal(this.state, 'open', 'a second end')
-    this.state = state
-    this.settle(state === 'ended')
-  }
-}
-
 /** A source whose every step is the test's. */
 class HandSource {
   signal: AbortSignal | undefined
@@ -823,25 +745,9 @@ async function failing(error: Error, options: SseOptions): Promise<Client> {
 }
 
 function broadcastOfNothing(): Broadcaster {
-  const broadcaster = new Broadcaster()
+  const broadcaster = new Broadcaster({ replay: false })
   broadcaster.close()
   return broadcaster
-}
-
-function newConn(): Conn {
-  return new Conn({
-    method: 'GET',
-    target: '/',
-    rawHeaders: [],
-    httpVersion: '1.1',
-    peerIp: undefined,
-    isSecure: false,
-    startTime: 0,
-    server: { swansong: new Swansong(), sharedState: new StateMap(), maxBodyBytes: 0 },
-    isDisconnected: false,
-    onDisconnect() {},
-    openBody: () => assert.fail('there is no body'),
-  })
 }
 
 /** Time as the world has it, until the test ends. */
@@ -849,11 +755,4 @@ function mockDate(t: TestContext, now: number): { now: number } {
   const clock = { now }
   t.mock.method(Date, 'now', () => clock.now)
   return clock
-}
-
-/** Resolves when the turn's microtasks are done. */
-function turn(): Promise<void> {
-  return new Promise((resolve) => {
-    setImmediate(resolve)
-  })
 }

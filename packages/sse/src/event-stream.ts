@@ -10,18 +10,22 @@ import type { CloseCause } from '@wakerobin/core/adapter'
 import { emptyComment, encodeEvent } from './encode.ts'
 import { checkDate } from './options.ts'
 import type { EndReason, SseOptions, StreamEnd, StreamOptions } from './options.ts'
+import { SubscriberTooSlowError } from './subscription.ts'
 import { ticker } from './ticker.ts'
 import type { Ticking } from './ticker.ts'
 
-/** How many events went out, or did not. Its source counts. */
-export interface EventCount {
+/** How a stream goes. Its source says how many events went out, or did not. */
+export interface StreamTally {
   sent: number
   dropped: number
+  /** Why it has ended, or is about to. */
+  reason: EndReason | undefined
 }
 
-export class EventStream implements BodySource, BodySink, EventCount, Ticking {
+export class EventStream implements BodySource, BodySink, StreamTally, Ticking {
   sent = 0
   dropped = 0
+  reason: EndReason | undefined
   readonly #options: StreamOptions
   readonly #events: BodySource
   #onOver: (() => void) | undefined
@@ -35,7 +39,6 @@ export class EventStream implements BodySource, BodySink, EventCount, Ticking {
   #sink: BodySink | undefined
   /** In whole milliseconds of `performance.now()`. */
   #startedAt: number | undefined
-  #reason: EndReason | undefined
   #error: unknown
   #isOver = false
   /** Whether something was written since the last tick. */
@@ -49,7 +52,7 @@ export class EventStream implements BodySource, BodySink, EventCount, Ticking {
   #fullAt: number | undefined
 
   /** @param open Makes the source of the events, which counts them here. */
-  constructor(conn: Conn, options: StreamOptions, open: (count: EventCount) => BodySource) {
+  constructor(conn: Conn, options: StreamOptions, open: (count: StreamTally) => BodySource) {
     this.#options = options
     this.#events = open(this)
     try {
@@ -137,6 +140,8 @@ export class EventStream implements BodySource, BodySink, EventCount, Ticking {
   }
 
   abort(error: unknown): void {
+    // A loop around a subscription is as slow as its client.
+    if (error instanceof SubscriberTooSlowError) return this.cut()
     this.#error = error
     this.#over('error')
     // Nothing is out yet: the client gets a 500, which says more than an event.
@@ -170,6 +175,7 @@ export class EventStream implements BodySource, BodySink, EventCount, Ticking {
   #checkStall(now: number): void {
     this.#fullAt ??= now
     if (now - this.#fullAt < this.#options.writeTimeoutMs) return
+    this.reason ??= 'slow'
     this.#events.closed('client')
     this.cut()
   }
@@ -184,22 +190,22 @@ export class EventStream implements BodySource, BodySink, EventCount, Ticking {
 
   /** Lets the source end the stream: after what was published before, where it is a broadcaster. */
   #finish(reason: EndReason): void {
-    if (this.#reason !== undefined) return
-    this.#reason = reason
+    if (this.reason !== undefined) return
+    this.reason = reason
     this.#events.stop()
   }
 
   #over(reason: EndReason | undefined): void {
     if (this.#isOver) return
     this.#isOver = true
-    this.#reason ??= reason
+    this.reason ??= reason
     ticker.delete(this)
     this.#onOver?.()
   }
 
   #lastWords(): Uint8Array | undefined {
-    if (this.#reason === 'shutdown') return retryOf(this.#options.stopRetryMs)
-    if (this.#reason === 'max-age') return retryOf(soon)
+    if (this.reason === 'shutdown') return retryOf(this.#options.stopRetryMs)
+    if (this.reason === 'max-age') return retryOf(soon)
     return undefined
   }
 
@@ -220,7 +226,7 @@ export class EventStream implements BodySource, BodySink, EventCount, Ticking {
   /** How it went: to be asked when all is over. */
   summary(isSent: boolean): StreamEnd {
     const { sent, dropped } = this
-    const reason = this.#reason ?? (isSent ? 'done' : 'client')
+    const reason: EndReason = this.reason ?? (isSent ? 'done' : 'client')
     const ms =
       this.#startedAt === undefined
         ? 0

@@ -3,12 +3,22 @@
 import './sse-done.ts'
 
 export { acceptsEventStream } from './accept.ts'
-export { Broadcaster, type BroadcasterOptions } from './broadcaster.ts'
+export {
+  Broadcaster,
+  type BroadcasterStats,
+  type MessageOf,
+  type PublishOptions,
+  type TextEvents,
+} from './broadcaster.ts'
+export type { BroadcasterOptions } from './broadcaster-options.ts'
 export { encodeEvent } from './encode.ts'
 export { SseEvent, SseEvent as Event, type Eventable, type EventFields } from './event.ts'
+export type { WhenBehind } from './feed.ts'
 export { lastEventId, type LastEventIdOptions } from './last-event-id.ts'
+export { metrics, type MetricsOptions } from './metrics.ts'
 export type { EndReason, SseOptions, StreamEnd } from './options.ts'
 export { sse, type SseAnswer, type SseConnect, type SseContext } from './sse.ts'
 export { sseLimits, type SseLimits } from './sse-limits.ts'
-export { Subscription, SubscriberTooSlowError } from './subscription.ts'
+export type { Subscriber } from './subscriber.ts'
+export { Subscription, SubscriberTooSlowError, type SubscribeOptions } from './subscription.ts'
 export { withSseStream, type SseSource } from './with-sse-stream.ts'

@@ -273,7 +273,7 @@ function limited(limits: SseLimits): {
   broadcaster: Broadcaster
   open: (target?: string) => Promise<Opened>
 } {
-  const broadcaster = new Broadcaster()
+  const broadcaster = new Broadcaster({ replay: false })
   const app = testApp([
     sseLimits(limits),
     sse(

@@ -381,7 +381,7 @@ test('the signal is one, and leaves no listener on that of the conn', async () =
 // ----------------------------------------------------------------------------- kinds of source
 
 test('every kind of source is streamed', async () => {
-  const subscribed = new Broadcaster()
+  const subscribed = new Broadcaster({ replay: false })
   const subscription = subscribed.subscribe()
   for (const text of ['a', 'b']) subscribed.publish(text)
   subscribed.close()
@@ -458,7 +458,7 @@ test('an EventTarget is a source by a ReadableStream, and is let go of when the 
 })
 
 test('a Broadcaster is a source for many', async () => {
-  const broadcaster = new Broadcaster()
+  const broadcaster = new Broadcaster({ replay: false })
   const app = testApp(sse(() => broadcaster))
   const clients = [open(app), open(app), open(app)]
   await until(() => broadcaster.subscriberCount === 3)

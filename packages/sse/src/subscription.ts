@@ -1,32 +1,119 @@
-/** A place in a broadcaster's history that moves on as events are read. */
+/** A place in a broadcaster's history, from which events are read. */
 
-import type { Broadcaster, Reader } from './broadcaster.ts'
+import { describe } from '@wakerobin/core/adapter'
+
+import { decodeEvent } from './decode.ts'
 import type { SseEvent } from './event.ts'
+import type { Feed, Reader } from './feed.ts'
+import { gapEvent, type Missed } from './gap.ts'
+import type { Entry } from './history.ts'
+import type { Subscriber } from './subscriber.ts'
+import { checkTopics, Filter } from './topics.ts'
 
-/** The events that a broadcaster publishes from the moment of `subscribe()` on.
+/** What a subscriber is to get. */
+export interface SubscribeOptions {
+  /** The topics it is subscribed to. Events that were published to none are for everyone. Default: all. */
+  topics?: readonly string[]
+  /** Whether it may have what is published to a topic. Asked of every event, of those that are kept as of new ones,
+   * so that a right that is taken back is gone at once. An event of several topics needs one. */
+  allow?: (topic: string) => boolean
+  /** The id of the last event it has got: it goes on after that. `''` for none. Default: what the request says in
+   * `Last-Event-ID`, where it is streamed to one. */
+  lastEventId?: string
+  /** Ends it when it aborts, a loop even while it waits. For a generator that is made of the events: give it the signal
+   * of its stream, so that it does not wait for another event when its client has left. */
+  signal?: AbortSignal
+}
+
+/** Where a reader begins, and with what. */
+export interface Opened {
+  readonly feed: Feed
+  readonly filter: Filter | undefined
+  /** The position of the first event that is for it; it may be gone by now. */
+  readonly position: number
+  /** What it has missed before that, as far as it is known. */
+  readonly missed: Missed
+  /** Whether it goes on after an event that it has got. */
+  readonly isResumed: boolean
+  readonly signal: AbortSignal | undefined
+}
+
+/** Opens a subscription.
+ * @param requested The id that the client says, where it is one. */
+export let openSubscription: (subscription: Subscription, requested: string | undefined) => Opened
+
+/** The events that a broadcaster publishes from the moment of `subscribe()` on, or from after `lastEventId`.
  *
- * For `for await` or `conn.withSseStream`; each reading begins at that moment. Until one begins it
+ * For `for await` or `conn.withSseStream`; each reading begins at that place. Until one begins it
  * takes up nothing in the broadcaster, and the history may move on past it. */
 export class Subscription implements AsyncIterable<SseEvent> {
-  readonly broadcaster: Broadcaster
-  /** The position of the next event to read. */
-  readonly from: number
+  readonly #feed: Feed
+  readonly #filter: Filter | undefined
+  readonly #lastEventId: string | undefined
+  readonly #signal: AbortSignal | undefined
+  /** The position after the newest event, when this was made. */
+  readonly #position: number
 
   /** Use `broadcaster.subscribe()`. */
-  constructor(broadcaster: Broadcaster) {
-    this.broadcaster = broadcaster
-    this.from = broadcaster.end
+  constructor(feed: Feed, options: SubscribeOptions) {
+    const { topics, allow, lastEventId, signal } = checkSubscribe(options)
+    this.#feed = feed
+    this.#signal = signal
+    if (topics !== undefined || allow !== undefined) this.#filter = new Filter(topics, allow)
+    this.#lastEventId = lastEventId
+    this.#position = feed.history.end
   }
 
   [Symbol.asyncIterator](): AsyncIterableIterator<SseEvent, undefined> {
-    return new SubscriptionIterator(this.broadcaster, this.from)
+    return new SubscriptionIterator(openSubscription(this, undefined))
   }
+
+  static {
+    openSubscription = (subscription, requested) => {
+      const feed = subscription.#feed
+      const id = subscription.#lastEventId ?? requested
+      feed.trim() // what is too old is not replayed
+      const { position, missed, isResumed } = resume(feed, id, subscription.#position)
+      const signal = subscription.#signal
+      return { feed, filter: subscription.#filter, position, missed, isResumed, signal }
+    }
+  }
+}
+
+function resume(
+  feed: Feed,
+  id: string | undefined,
+  position: number,
+): Pick<Opened, 'position' | 'missed' | 'isResumed'> {
+  if (id === undefined || id === '' || !feed.isReplayed)
+    return { position, missed: 0, isResumed: false }
+  const { history, ids } = feed
+  const own = history.positionOf(id)
+  const after = own === undefined ? ids.positionAfter(id) : own + 1
+  return after === undefined || after > history.end
+    ? { position, missed: null, isResumed: false }
+    : { position: after, missed: 0, isResumed: true }
+}
+
+/** How many events a reader has missed that begins at a position.
+ * @param missed Those that were known before. */
+export function addMissed(
+  missed: Missed,
+  { history, whenBehind }: Feed,
+  filter: Filter | undefined,
+  position: number,
+): Missed {
+  const gone = history.start - position
+  if (gone <= 0) return missed
+  // Which of them would have been for it, or were replaced by newer ones, nobody knows any more.
+  const isCounted = filter === undefined && whenBehind !== 'coalesce' && missed !== null
+  return isCounted ? missed + gone : null
 }
 
 /** A reader fell further behind than the history reaches. */
 export class SubscriberTooSlowError extends Error {
   override readonly name = 'SubscriberTooSlowError'
-  /** How many events were lost to it, at least. */
+  /** How many events were lost to it. */
   readonly lost: number
 
   constructor(lost: number) {
@@ -38,22 +125,41 @@ export class SubscriberTooSlowError extends Error {
 }
 
 class SubscriptionIterator implements AsyncIterableIterator<SseEvent, undefined>, Reader {
-  readonly #broadcaster: Broadcaster
+  readonly filter: Filter | undefined
+  readonly #feed: Feed
+  /** Of the next event that it has not looked at. */
   #position: number
+  #missed: Missed
+  /** Whether it goes on past what it has missed: where it has asked for more than there is, it is told once. */
+  #goesOn: boolean
+  /** The position after the newest event that is older than the loop. */
+  readonly #replayedTo: number
+  #sent = 0
+  #dropped = 0
   #isDone = false
+  /** What `allow` has thrown while nobody waited. */
+  #failure: { readonly error: unknown } | undefined
   /** Those who wait for an event, in the order in which they asked. */
   #waiting: PromiseWithResolvers[] = []
 
-  constructor(broadcaster: Broadcaster, from: number) {
-    this.#broadcaster = broadcaster
-    this.#position = from
-    broadcaster.addReader(this)
+  constructor(opened: Opened) {
+    const { feed, filter, position } = opened
+    this.filter = filter
+    this.#feed = feed
+    this.#missed = addMissed(opened.missed, feed, filter, position)
+    this.#position = Math.max(position, feed.history.start)
+    this.#replayedTo = feed.history.end
+    this.#goesOn = feed.whenBehind !== 'disconnect' || opened.isResumed || opened.missed === null
+    feed.add(this)
+    feed.fallBehind(this) // it reads when it is asked to
+    feed.endBy(this, opened.signal)
   }
 
   next(): Promise<IteratorResult<SseEvent, undefined>> {
+    this.#feed.trim() // what is too old is not read any more
     return new Promise((resolve, reject) => {
       this.#waiting.push({ resolve, reject })
-      this.wake()
+      this.#serve()
     })
   }
 
@@ -67,27 +173,101 @@ class SubscriptionIterator implements AsyncIterableIterator<SseEvent, undefined>
   }
 
   wake(): void {
-    while (this.#waiting.length > 0 && !this.#isDone && this.#position < this.#broadcaster.end) {
-      const event = this.#broadcaster.eventAt(this.#position)
-      const { resolve, reject } = this.#waiting.shift()!
-      if (event === undefined) {
-        reject(new SubscriberTooSlowError(this.#broadcaster.start - this.#position))
-        this.#end()
-        return
-      }
-      this.#position++
-      resolve({ done: false, value: event })
+    this.#serve()
+  }
+
+  leaving(position: number, entry: Entry): void {
+    if (position < this.#position || this.#failure !== undefined) return
+    this.#position = position + 1
+    try {
+      if (!this.#has(entry)) return
+    } catch (error) {
+      this.#failure = { error } // for the next one who asks
+      return
     }
-    if (this.#isDone || (this.#broadcaster.isClosed && this.#waiting.length > 0)) this.#end()
+    this.#drop(1)
+    if (entry.isSuperseded && this.#feed.whenBehind === 'coalesce') return
+    if (this.#missed !== null) this.#missed++
   }
 
   close(): void {
-    this.wake()
+    this.#serve()
+  }
+
+  disconnect(): () => void {
+    this.#end()
+    return () => {}
+  }
+
+  status(): Subscriber {
+    return {
+      conn: undefined,
+      topics: this.filter?.topics,
+      sent: this.#sent,
+      dropped: this.#dropped,
+      behind: this.#feed.unread(this.#position, this.filter),
+    }
+  }
+
+  #serve(): void {
+    for (let first; !this.#isDone && (first = this.#waiting[0]) !== undefined;) {
+      let event: SseEvent | undefined
+      try {
+        event = this.#take()
+      } catch (error) {
+        this.#waiting.shift()
+        first.reject(error)
+        this.#end()
+        return
+      }
+      if (event === undefined) break
+      this.#waiting.shift()
+      first.resolve({ done: false, value: event })
+    }
+    if (this.#isDone || (this.#feed.isClosed && this.#waiting.length > 0)) this.#end()
+  }
+
+  /** The next event, where there is one. */
+  #take(): SseEvent | undefined {
+    if (this.#failure !== undefined) throw this.#failure.error
+    const { history, ids, whenBehind, isReplayed, counts } = this.#feed
+    if (this.#missed !== 0) {
+      const missed = this.#missed
+      // Where it is not known whether it has missed any, it goes on.
+      if (!this.#goesOn && missed !== null) throw new SubscriberTooSlowError(missed)
+      this.#goesOn = whenBehind !== 'disconnect'
+      this.#missed = 0
+      counts.gaps++
+      return gapEvent(missed, isReplayed ? ids.of(this.#position - 1) : undefined)
+    }
+    while (this.#position < history.end) {
+      const entry = history.at(this.#position++)
+      if (!this.#has(entry)) continue
+      if (entry.isSuperseded && whenBehind === 'coalesce') {
+        this.#drop(1)
+        continue
+      }
+      this.#sent++
+      counts.sent++
+      if (this.#position <= this.#replayedTo) counts.replayed++
+      return decodeEvent(entry.chunk.bytes)
+    }
+    return undefined
+  }
+
+  #has(entry: Entry): boolean {
+    return this.filter?.has(entry) !== false
+  }
+
+  #drop(count: number): void {
+    this.#dropped += count
+    this.#feed.counts.dropped += count
   }
 
   #end(): void {
+    if (!this.#isDone) this.#drop(this.#feed.unread(this.#position, this.filter))
     this.#isDone = true
-    this.#broadcaster.removeReader(this)
+    this.#feed.delete(this)
     for (const { resolve } of this.#waiting.splice(0)) resolve({ done: true, value: undefined })
   }
 }
@@ -95,5 +275,27 @@ class SubscriptionIterator implements AsyncIterableIterator<SseEvent, undefined>
 // Promise.withResolvers is not in Node 20.
 interface PromiseWithResolvers {
   readonly resolve: (result: IteratorResult<SseEvent, undefined>) => void
-  readonly reject: (error: Error) => void
+  readonly reject: (error: unknown) => void
+}
+
+function checkSubscribe(options: SubscribeOptions): SubscribeOptions {
+  if (typeof options !== 'object' || options === null)
+    throw new TypeError(
+      `Cannot subscribe with ${describe(options)}: expected an object such as { topics: ['orders'] }`,
+    )
+  const { topics, allow, lastEventId, signal } = options
+  if (allow !== undefined && typeof allow !== 'function')
+    throw new TypeError(`Cannot subscribe with allow ${describe(allow)}: it must be a function`)
+  if (lastEventId !== undefined && typeof lastEventId !== 'string')
+    throw new TypeError(
+      `Cannot subscribe with lastEventId ${describe(lastEventId)}: it must be a string`,
+    )
+  if (signal !== undefined && !(signal instanceof AbortSignal))
+    throw new TypeError(`Cannot subscribe with signal ${describe(signal)}: expected an AbortSignal`)
+  return {
+    ...(topics === undefined ? {} : { topics: checkTopics('subscribe to', topics) }),
+    ...(allow === undefined ? {} : { allow }),
+    ...(lastEventId === undefined ? {} : { lastEventId }),
+    ...(signal === undefined ? {} : { signal }),
+  }
 }

@@ -14,17 +14,17 @@ test('next() is the next event, whether it has come or will come', async () => {
   const stream = await testStream(app, '/')
   assert.equal(stream.response.status, 200)
   assert.equal(stream.response.headers.get('content-type'), 'text/event-stream')
-  broadcaster.publish('one')
+  const id = await broadcaster.publish('one')
   broadcaster.publish('two')
-  assert.deepEqual(await stream.next(), { type: 'message', data: 'one', id: '' })
+  assert.deepEqual(await stream.next(), { type: 'message', data: 'one', id })
   assert.equal((await stream.next()).data, 'two')
   const later = [stream.next(), stream.next()]
   broadcaster.publish({ type: 'created', data: '{"id":3}', id: '3' })
-  broadcaster.publish('four')
+  const last = await broadcaster.publish('four')
   const [three, four] = await Promise.all(later)
   assert.deepEqual(three?.json(), { id: 3 })
   assert.equal(four?.data, 'four')
-  assert.equal(stream.lastEventId, '3')
+  assert.deepEqual([three?.id, four?.id, stream.lastEventId], ['3', last, last])
   assert.deepEqual(
     stream.events.map(({ data }) => data),
     ['one', 'two', '{"id":3}', 'four'],

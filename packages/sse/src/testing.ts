@@ -40,18 +40,18 @@ export interface TestStreamRequest extends TestOpenRequest {
  * ```
  * @returns The stream, as soon as its head is out.
  * @throws {Error} When the answer is another, and says which. What `app.open` throws. */
-export async function testStream(
+export async function testStream<Events = Record<string, unknown>>(
   app: TestApp,
   target: string,
   { lastEventId, timeoutMs = 5_000, ...request }: TestStreamRequest = {},
-): Promise<TestStream> {
+): Promise<TestStream<Events>> {
   const headers = new HeaderMap(request.headers)
   if (!headers.has('accept')) headers.set('Accept', 'text/event-stream')
   if (lastEventId !== undefined) headers.set('Last-Event-ID', lastEventId)
   const response = await app.open(target, { ...request, headers })
   const { responseBody } = response.conn
   if (responseBody instanceof EventStream) {
-    const stream = new TestStream(response, responseBody, { lastEventId, timeoutMs })
+    const stream = new TestStream<Events>(response, responseBody, { lastEventId, timeoutMs })
     await settled() // it has read what came with the head
     return stream
   }
@@ -83,8 +83,11 @@ export async function advance(ms: number): Promise<void> {
   }
 }
 
-/** An event stream under test, from the side of its client: made by `testStream`. */
-export class TestStream {
+/** An event stream under test, from the side of its client: made by `testStream`.
+ *
+ * With the map of a broadcaster from types to data, `json()` of an event has the type of its data:
+ * `(await testStream<Orders>(app, '/')).next('shipped')`. */
+export class TestStream<Events = Record<string, unknown>> {
   /** The status, the headers and the bytes. */
   readonly response: OpenResponse
   /** How the stream went, when it is over, as `onEnd` is told. `ms` is real time.
@@ -135,6 +138,8 @@ export class TestStream {
   /** Returns the next event, waiting for it where it has not come yet.
    * @param type Goes on to the next event of this type, past others, which are still in `events`.
    * @throws {Error} When the stream ends before, or when nothing comes in time: see `timeoutMs`. */
+  next<K extends keyof Events & string>(type: K): Promise<ReceivedEvent<Events[K]>>
+  next(type?: string): Promise<ReceivedEvent>
   async next(type?: string): Promise<ReceivedEvent> {
     const event = await new Promise<ReceivedEvent | Failure>((settle) => {
       const waiting: Waiting = { type, settle, timer: undefined }

@@ -5,6 +5,7 @@ import { testApp } from '@wakerobin/core/testing'
 
 import { Broadcaster, Event, sse, SseEvent, withSseStream } from './index.ts'
 import type { Eventable, EventFields, SseOptions, SseSource, Subscription } from './index.ts'
+import { testStream } from './testing.ts'
 
 type Equal<A, B> =
   (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
@@ -90,7 +91,7 @@ SseEvent.new(5)
 
 // The broadcaster.
 const broadcaster = new Broadcaster({ historyEvents: 10, historyBytes: 1000 })
-const nothing: Equal<ReturnType<typeof broadcaster.publish>, void> = true
+const id: Equal<ReturnType<typeof broadcaster.publish>, Promise<string>> = true
 const subscription: Equal<ReturnType<typeof broadcaster.subscribe>, Subscription> = true
 broadcaster.publish('data')
 broadcaster.publish('type', 'data')
@@ -102,7 +103,148 @@ broadcaster.publish('type', { user: 'alice' })
 broadcaster.publish(SseEvent.new('x'), 'data')
 // @ts-expect-error
 broadcaster.publish()
+broadcaster.publish('type', 'data', { topic: 'a', id: '5' })
+broadcaster.publish('type', 'data', { topic: ['a', 'b'] as const })
+// @ts-expect-error topics are text
+broadcaster.publish('type', 'data', { topic: 5 })
+// @ts-expect-error no such option
+broadcaster.publish('type', 'data', { topics: ['a'] })
+broadcaster.subscribe({
+  topics: ['a'] as const,
+  allow: (topic) => topic.length > 1,
+  lastEventId: '',
+})
+// @ts-expect-error yes or no, and at once
+broadcaster.subscribe({ allow: async () => true })
+broadcaster.disconnect(({ conn, topics, sent, dropped, behind }) => {
+  const types: Equal<
+    [typeof conn, typeof topics, typeof sent, typeof dropped, typeof behind],
+    [Conn | undefined, readonly string[] | undefined, number, number, number]
+  > = true
+  return types
+}, 'revoked')
+// @ts-expect-error a reason is one of a few
+broadcaster.disconnect(() => true, 'because')
+const prices = new Broadcaster({
+  whenBehind: 'coalesce',
+  coalesce: { price: true, trade: (data) => data.slice(1) },
+})
+const plain: Equal<typeof prices, Broadcaster> = true
+prices.publish('any type', 'any text')
+// @ts-expect-error no such policy
+new Broadcaster({ whenBehind: 'drop' })
+
+// A broadcaster that knows its events.
+interface Order {
+  readonly id: string
+  readonly total: number
+}
+declare const order: Order
+const orders = new Broadcaster<{ created: Order; shipped: { id: string }; message: string }>()
+orders.publish('created', order)
+orders.publish('shipped', { id: '5' }, { topic: 'user 7' })
+orders.publish('shipped', order)
+orders.publish('message', 'hello')
+orders.publish('hello')
+// @ts-expect-error a part is missing
+orders.publish('created', { id: '5' })
+// @ts-expect-error that is not its data
+orders.publish('shipped', 'text')
+// @ts-expect-error no such type
+orders.publish('shiped', { id: '5' })
+// @ts-expect-error a whole event would go past the check
+orders.publish({ type: 'created', data: 'x' })
+// @ts-expect-error the same
+orders.publish(SseEvent.new('x'))
+
+// Without `message: string` there is no form of one argument.
+interface OrderEvents {
+  created: Order
+  shipped: { id: string }
+}
+class Orders extends Broadcaster<OrderEvents> {}
+const shop = new Orders({ historyEvents: 5 })
+shop.publish('created', order)
+// @ts-expect-error wrong data
+shop.publish('created', { id: 5, total: 1 })
+// @ts-expect-error no such type
+shop.publish('message', 'hello')
+// @ts-expect-error there are no messages
+shop.publish('hello')
+// @ts-expect-error data there must be
+shop.publish('shipped')
+const numbers = new Broadcaster<{ message: number }>()
+numbers.publish('message', 5)
+// @ts-expect-error a message is a number
+numbers.publish('5')
+// @ts-expect-error and is said to be a message
+numbers.publish(5)
+
+// Keys are made of the data of their type.
+new Broadcaster<OrderEvents>({
+  whenBehind: 'coalesce',
+  coalesce: {
+    created: ({ id, total }) => {
+      const data: Equal<[typeof id, typeof total], [string, number]> = true
+      return `${id} ${data}`
+    },
+    shipped: true,
+  },
+})
+// @ts-expect-error no such type
+new Broadcaster<OrderEvents>({ whenBehind: 'coalesce', coalesce: { cancelled: true } })
+new Broadcaster<OrderEvents>({
+  whenBehind: 'coalesce',
+  // @ts-expect-error a key is text
+  coalesce: { created: ({ total }) => total },
+})
+// @ts-expect-error the data has no name
+new Broadcaster<OrderEvents>({ whenBehind: 'coalesce', coalesce: { shipped: ({ name }) => name } })
+
+// What publishes some events is no broadcaster of others.
+// @ts-expect-error it may be given what these have not
+const wider: Broadcaster<{ created: Order; shipped: unknown }> = shop
+// @ts-expect-error it publishes no text
+const text: Broadcaster = shop
+
+// Any of them is a stream, and a state.
+const sources: SseSource[] = [
+  orders,
+  shop,
+  numbers,
+  orders.subscribe(),
+  shop.subscribe({ topics: ['a'] }),
+]
+conn.withSseStream(shop)
+conn.withSseStream(orders.subscribe())
+conn.withSseStream(() => shop)
+const shopEvents: Handler<Has<Orders>> = (conn) => conn.withSseStream(conn.state(Orders))
+testApp([State.new(shop), shopEvents])
+testApp([
+  State.new(shop),
+  (conn) => {
+    const state: Equal<ReturnType<typeof conn.state<typeof Orders, typeof conn>>, Orders> = true
+    conn.state(Orders).publish('shipped', { id: String(state) })
+    // @ts-expect-error wrong data
+    conn.state(Orders).publish('shipped', { id: 5 })
+    return conn.withSseStream(conn.state(Orders))
+  },
+])
+testApp(
+  handlers(
+    State.new(shop),
+    sse<Has<Orders>>((conn) => conn.state(Orders)),
+  ),
+)
+// @ts-expect-error nobody provides it
+testApp([shopEvents])
+void [id, plain, wider, text, sources]
+
 async function read(): Promise<void> {
+  for await (const each of shop) {
+    const isEvent: Equal<typeof each, SseEvent> = true
+    void isEvent
+  }
   for await (const each of broadcaster) {
     const isEvent: Equal<typeof each, SseEvent> = true
   }
@@ -171,3 +313,13 @@ const typed: Handler<Has<Token>> = sse<Has<Token>>(() => ['x'], {
 // @ts-expect-error nobody provides a Token
 const unlimited: Handler = handlers(sse(() => ['x'], { until: (c) => c.state(Token).expires }))
 void [limited, typed, unlimited]
+
+// A stream under test knows the data of its types.
+async function typedStream(): Promise<void> {
+  const stream = await testStream<OrderEvents>(testApp(sse(() => shop)), '/')
+  const { id } = (await stream.next('shipped')).json()
+  const exact: Equal<typeof id, OrderEvents['shipped']['id']> = true
+  const gap: unknown = (await stream.next('gap')).json()
+  void [exact, gap]
+}
+void typedStream

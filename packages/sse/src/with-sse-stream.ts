@@ -13,10 +13,10 @@ import {
 
 import { wantsEventStream } from './accept.ts'
 import { BroadcastSource } from './broadcast-source.ts'
-import { Broadcaster } from './broadcaster.ts'
+import { Broadcaster, type AnyBroadcaster } from './broadcaster.ts'
 import { encodeEvent } from './encode.ts'
 import type { Eventable } from './event.ts'
-import { EventStream, type EventCount } from './event-stream.ts'
+import { EventStream, type StreamTally } from './event-stream.ts'
 import { gatesOf, type Gate } from './gate.ts'
 import { openingOf } from './opening.ts'
 import { checkOptions, type SseOptions, type StreamOptions } from './options.ts'
@@ -25,7 +25,7 @@ import { Subscription } from './subscription.ts'
 /** What an event stream can be made from: an iterable, an async iterable, a `ReadableStream` or a
  * `Broadcaster` of eventables, or a function that returns one and is given a signal, which aborts
  * when the stream is over, for whatever reason. */
-export type SseSource = Broadcaster | Subscription | Pullable<Eventable>
+export type SseSource = AnyBroadcaster | Subscription | Pullable<Eventable>
 
 declare module '@wakerobin/core' {
   interface ConnExtensions {
@@ -62,11 +62,11 @@ export function openStream(
   options: StreamOptions,
   follower?: StreamFollower,
 ): Halted {
-  const open = opener(events, openingOf(options.retryMs))
+  const open = opener(conn, events, openingOf(options.retryMs))
   const gates = gatesOf(conn)
   const full = gates.find(({ isFull }) => isFull)
   if (full !== undefined && conn.method !== 'HEAD') {
-    open({ sent: 0, dropped: 0 }).closed('unsent')
+    open({ sent: 0, dropped: 0, reason: undefined }).closed('unsent')
     follower?.over()
     return refuseStream(conn, full)
   }
@@ -92,7 +92,7 @@ export interface StreamFollower {
 export function refuseStream(conn: Conn, { retryMs: [min, max] }: Gate): Halted {
   const retry = min + Math.floor(Math.random() * (max - min + 1))
   if (isEventSource(conn)) {
-    const open = opener([{ retry }], openingOf(undefined))
+    const open = opener(conn, [{ retry }], openingOf(undefined))
     return send(conn, new EventStream(conn, checkOptions(undefined), open))
   }
   conn.responseHeaders.set('Retry-After', Math.ceil(retry / 1000))
@@ -123,21 +123,21 @@ Conn.prototype.withSseStream = function (
   return withSseStream(this, events, options)
 }
 
-function opener(events: SseSource, opening: Chunk): (count: EventCount) => BodySource {
+function opener(conn: Conn, events: SseSource, opening: Chunk): (tally: StreamTally) => BodySource {
   if (events instanceof Broadcaster || events instanceof Subscription) {
     const subscription = events instanceof Broadcaster ? events.subscribe() : events
-    return (count) => new BroadcastSource(subscription, opening, count)
+    return (tally) => new BroadcastSource(conn, subscription, opening, tally)
   }
   if (!isPullable(events)) {
     throw new TypeError(
       `Cannot stream ${describe(events)}: expected an iterable, an async iterable, a ReadableStream, a Broadcaster, or a function that returns one`,
     )
   }
-  return (count) => {
+  return (tally) => {
     const encode = (event: Eventable): Uint8Array => {
       ignoreRejection(event)
       const bytes = encodeText(encodeEvent(event))
-      count.sent++
+      tally.sent++
       return bytes
     }
     return new PullSource(events, encode, { prelude: opening, isEndless: true })

@@ -1,0 +1,341 @@
+/** What a broadcaster and its subscribers share: the history, and who is to be woken when it grows. */
+
+import { Chunk, concatBytes, encodeText } from '@wakerobin/core/adapter'
+
+import { EventIds } from './event-ids.ts'
+import { History } from './history.ts'
+import type { Entry, HistoryLimits } from './history.ts'
+import type { EndReason } from './options.ts'
+import type { Subscriber } from './subscriber.ts'
+import type { Filter } from './topics.ts'
+
+/** What becomes of a subscriber that the history has left behind. */
+export type WhenBehind = 'disconnect' | 'drop-oldest' | 'coalesce'
+
+export interface FeedOptions extends HistoryLimits {
+  readonly whenBehind: WhenBehind
+  /** Whether events have ids, from which clients go on. */
+  readonly isReplayed: boolean
+}
+
+/** Who reads the history. */
+export interface Reader {
+  /** Undefined: everything. */
+  readonly filter: Filter | undefined
+  /** Events have been published since the last call: see `woken`. */
+  wake(): void
+  /** The entry at a position is about to go. Told to those alone who are behind. */
+  leaving(position: number, entry: Entry): void
+  /** No event will follow. */
+  close(): void
+  /** Lets go of the feed now. Returns what ends it: called when all who are disconnected together have let go, as
+   * the app may publish from within. */
+  disconnect(reason: EndReason): () => void
+  /** How it is doing. */
+  status(): Subscriber
+}
+
+/** Some events in a row, as one chunk. */
+export interface Run {
+  readonly from: number
+  /** The position after the last of them. */
+  readonly to: number
+  /** Undefined where none of them is for this reader. */
+  readonly chunk: Chunk | undefined
+  readonly count: number
+  /** How many were left out because a newer one takes their place. */
+  readonly skipped: number
+  /** Whether events that are published later would not fit in. */
+  readonly isFull: boolean
+}
+
+/** The number of events that this and that has happened to, since the beginning. */
+export interface FeedCounts {
+  opened: number
+  sent: number
+  dropped: number
+  replayed: number
+  gaps: number
+  readonly ended: Record<EndReason, number>
+}
+
+export class Feed {
+  readonly history: History
+  readonly ids: EventIds = new EventIds()
+  readonly whenBehind: WhenBehind
+  readonly isReplayed: boolean
+  readonly counts: FeedCounts = {
+    opened: 0,
+    sent: 0,
+    dropped: 0,
+    replayed: 0,
+    gaps: 0,
+    ended: { client: 0, done: 0, shutdown: 0, slow: 0, 'max-age': 0, revoked: 0, error: 0 },
+  }
+  isClosed = false
+  readonly #readers = new Set<Reader>()
+  /** Those of them that are subscribed to all topics. */
+  readonly #toAll = new Set<Reader>()
+  readonly #toTopic = new Map<string, Set<Reader>>()
+  /** Those that have not read all that concerns them. */
+  readonly #behind = new Set<Reader>()
+  readonly #forgetSignal = new Map<Reader, () => void>()
+  /** The position up to which everybody has been woken. */
+  #woken = 0
+  #isWaking = false
+  #isWakingSoon = false
+  /** The runs of those who get everything. */
+  readonly #runs = new Runs()
+  /** While readers are woken, the runs of those of the same topics. */
+  readonly #runsOf = new Map<string, Runs>()
+  #opening: { readonly position: number; readonly chunk: Chunk } | undefined
+
+  constructor(options: FeedOptions) {
+    this.history = new History(options)
+    this.whenBehind = options.whenBehind
+    this.isReplayed = options.isReplayed
+  }
+
+  append(entry: Entry): void {
+    this.history.append(entry)
+    this.trim()
+    if (this.#isWakingSoon || this.#readers.size === 0) {
+      if (this.#readers.size === 0) this.#woken = this.history.end
+      return
+    }
+    this.#isWakingSoon = true
+    // After the turn's last one: its events go out in one write.
+    queueMicrotask(() => {
+      this.#isWakingSoon = false
+      this.#wake()
+    })
+  }
+
+  /** Drops what is more, or older, than is kept. */
+  trim(): void {
+    const { history } = this
+    const now = performance.now()
+    while (history.isOver(now)) {
+      const position = history.start
+      if (position >= this.#woken) {
+        // A turn that publishes more than is kept: readers get it before it goes.
+        this.#wake()
+        continue
+      }
+      const entry = history.at(position)
+      for (const reader of this.#behind) reader.leaving(position, entry)
+      // Not where the end of such a reader has made the app publish: then it has gone already.
+      if (history.start === position) history.shift()
+    }
+    this.#runs.forget(history.start)
+  }
+
+  /** What is before it, readers know of: those that are not behind have read what of it is for them. */
+  get woken(): number {
+    return this.#woken
+  }
+
+  /** Ends every reader, after what was published before. */
+  close(): void {
+    this.isClosed = true
+    for (const reader of this.#readers) reader.close()
+  }
+
+  // -------------------------------------------------------------------------------- for readers
+
+  add(reader: Reader): void {
+    this.counts.opened++
+    this.#readers.add(reader)
+    const topics = reader.filter?.topics
+    if (topics === undefined) this.#toAll.add(reader)
+    for (const topic of topics ?? []) {
+      const readers = this.#toTopic.get(topic)
+      if (readers === undefined) this.#toTopic.set(topic, new Set([reader]))
+      else readers.add(reader)
+    }
+  }
+
+  delete(reader: Reader): void {
+    if (!this.#readers.delete(reader)) return
+    this.#toAll.delete(reader)
+    this.#behind.delete(reader)
+    this.#forgetSignal.get(reader)?.()
+    this.#forgetSignal.delete(reader)
+    for (const topic of reader.filter?.topics ?? []) {
+      const readers = this.#toTopic.get(topic)!
+      readers.delete(reader)
+      if (readers.size === 0) this.#toTopic.delete(topic)
+    }
+  }
+
+  /** Ends a reader when a signal aborts, which may have been before. */
+  endBy(reader: Reader, signal: AbortSignal | undefined): void {
+    if (signal === undefined) return
+    const end = (): void => reader.disconnect('done')()
+    if (signal.aborted) return end()
+    signal.addEventListener('abort', end, { once: true })
+    this.#forgetSignal.set(reader, () => signal.removeEventListener('abort', end))
+  }
+
+  /** A reader has not read all that concerns it: it is told of what goes. */
+  fallBehind(reader: Reader): void {
+    this.#behind.add(reader)
+  }
+
+  catchUp(reader: Reader): void {
+    this.#behind.delete(reader)
+  }
+
+  get readers(): ReadonlySet<Reader> {
+    return this.#readers
+  }
+
+  /** How many events from a position to another are for a filter.
+   * @param isBehind As for `run`. */
+  count(from: number, to: number, filter: Filter | undefined, isBehind: boolean): number {
+    const isCoalesced = isBehind && this.whenBehind === 'coalesce'
+    if (filter === undefined && !isCoalesced) return to - from
+    let count = 0
+    for (let position = from; position < to; position++) {
+      const entry = this.history.at(position)
+      if (isCoalesced && entry.isSuperseded) continue
+      if (filter === undefined || isFor(filter, entry)) count++
+    }
+    return count
+  }
+
+  /** How many events are kept from a position on that are for a filter. */
+  unread(from: number, filter: Filter | undefined): number {
+    return this.count(from, this.history.end, filter, false)
+  }
+
+  /** What tells a new client where it stands, so that it misses nothing when it comes back before the first event. */
+  openingAt(position: number): Chunk {
+    if (this.#opening?.position !== position) {
+      const chunk = new Chunk(encodeText(`id: ${this.ids.of(position - 1)}\n\n`))
+      this.#opening = { position, chunk }
+    }
+    return this.#opening!.chunk
+  }
+
+  /** The bytes of the events from a position on: at least one, then until there are 64 KiB.
+   * @param isBehind Whether events that a newer one replaces are left out, where that is the policy. */
+  run(from: number, filter: Filter | undefined, isBehind: boolean): Run {
+    const isCoalesced = isBehind && this.whenBehind === 'coalesce'
+    const runs = isCoalesced ? undefined : this.#runsFor(filter)
+    const known = runs?.from(from, this.history.end)
+    if (known !== undefined) return known
+    const run = this.#makeRun(from, filter, isCoalesced)
+    runs?.add(run, this.#isWaking)
+    return run
+  }
+
+  /** Where runs for a filter are kept; undefined where nobody else would ask for them. */
+  #runsFor(filter: Filter | undefined): Runs | undefined {
+    if (filter === undefined) return this.#runs
+    if (!this.#isWaking || filter.key === undefined) return undefined
+    let runs = this.#runsOf.get(filter.key)
+    if (runs === undefined) this.#runsOf.set(filter.key, (runs = new Runs()))
+    return runs
+  }
+
+  #makeRun(from: number, filter: Filter | undefined, isCoalesced: boolean): Run {
+    const { history } = this
+    const chunks: Chunk[] = []
+    let to = from
+    let bytes = 0
+    let skipped = 0
+    while (to < history.end && bytes < maxRunBytes) {
+      const entry = history.at(to++)
+      if (filter?.has(entry) === false) continue
+      if (isCoalesced && entry.isSuperseded) {
+        skipped++
+        continue
+      }
+      chunks.push(entry.chunk)
+      bytes += entry.chunk.bytes.length
+    }
+    const isFull = bytes >= maxRunBytes
+    return { from, to, chunk: joined(chunks), count: chunks.length, skipped, isFull }
+  }
+
+  // --------------------------------------------------------------------------------------- waking
+
+  /** Wakes whom it concerns. May be called from within, by a reader whose end makes the app publish more than is
+   * kept: then it wakes everybody whom the outer call has left to wake, and more, and that finds nothing to do. */
+  #wake(): void {
+    const to = this.history.end
+    const isOuter = !this.#isWaking
+    this.#isWaking = true
+    for (const reader of this.#concerned(this.#woken, to)) reader.wake()
+    this.#woken = Math.max(this.#woken, to)
+    if (!isOuter) return
+    this.#isWaking = false
+    this.#runs.clear()
+    if (this.#runsOf.size > 0) this.#runsOf.clear()
+  }
+
+  /** Those who may get one of the events from a position to another. */
+  #concerned(from: number, to: number): Iterable<Reader> {
+    if (this.#toTopic.size === 0) return this.#readers
+    const sets = new Set<ReadonlySet<Reader>>()
+    if (this.#toAll.size > 0) sets.add(this.#toAll)
+    for (let position = Math.max(from, this.history.start); position < to; position++) {
+      const { topics } = this.history.at(position)
+      if (topics === undefined) return this.#readers
+      for (const topic of topics) {
+        const readers = this.#toTopic.get(topic)
+        if (readers !== undefined) sets.add(readers)
+      }
+    }
+    if (sets.size === 1) return [...sets][0]!
+    return new Set([...sets].flatMap((readers) => [...readers]))
+  }
+}
+
+/** Runs that are asked for again: most readers are at the same position. */
+class Runs {
+  #last: Run | undefined
+  #others: Map<number, Run> | undefined
+
+  /** The run from a position, where it is known and nothing has been added to it. */
+  from(position: number, end: number): Run | undefined {
+    const run = this.#last?.from === position ? this.#last : this.#others?.get(position)
+    return run !== undefined && (run.to === end || run.isFull) ? run : undefined
+  }
+
+  /** @param isShared Whether those that were added before will be asked for, too. */
+  add(run: Run, isShared: boolean): void {
+    if (isShared && this.#last !== undefined) {
+      this.#others ??= new Map()
+      this.#others.set(this.#last.from, this.#last)
+    }
+    this.#last = run
+  }
+
+  /** Keeps the last one alone. */
+  clear(): void {
+    this.#others = undefined
+  }
+
+  /** Lets go of the last one where it has events from before a position. */
+  forget(start: number): void {
+    if (this.#last !== undefined && this.#last.from < start) this.#last = undefined
+  }
+}
+
+/** Where `allow` fails, it is not: it ends the reader that reads. */
+function isFor(filter: Filter, entry: Entry): boolean {
+  try {
+    return filter.has(entry)
+  } catch {
+    return false // reported where the event is read
+  }
+}
+
+function joined(chunks: readonly Chunk[]): Chunk | undefined {
+  if (chunks.length < 2) return chunks[0]
+  return new Chunk(concatBytes(chunks.map(({ bytes }) => bytes)))
+}
+
+const maxRunBytes = 64 * 1024
