@@ -2,7 +2,9 @@ import assert from 'node:assert/strict'
 import { connect } from 'node:net'
 import { test, type TestContext } from 'node:test'
 
+import { testApp } from '@wakerobin/core/testing'
 import { serve } from '@wakerobin/server-node'
+import { testStream } from '@wakerobin/sse/testing'
 
 import { clients, openFetch, type OpenClient } from '../testing/event-client.ts'
 import { start, type Started } from '../testing/start.ts'
@@ -102,6 +104,60 @@ test('two people of one name are two, and who gives no name is Somebody', async 
     people.map(({ id, name }) => `${id} ${name}`),
     ['1 Fern', '2 Fern', '3 Somebody'],
   )
+})
+
+test('who comes back gets what was said meanwhile, once, and who is here now', async () => {
+  const room = new Room()
+  const chat = testApp(app(room))
+  const first = await testStream(chat, '/events?name=Fern')
+  room.say('Moss', 'before')
+  assert.equal((await first.next('message')).json<Message>().text, 'before')
+  first.leave()
+  await first.ended
+
+  room.say('Moss', 'one')
+  ;(await testStream(chat, '/events?name=Moss')).leave()
+  room.say('Moss', 'two')
+  const { lastEventId } = first
+  const second = await testStream(chat, '/events?name=Fern', { lastEventId })
+  room.say('Moss', 'three')
+  for (const text of ['one', 'two', 'three'])
+    assert.equal((await second.next('message')).json<Message>().text, text)
+  const lists = second.events.filter(({ type }) => type === 'people')
+  assert.deepEqual(
+    lists.map((list) => list.json<Person[]>().map(({ id, name }) => `${id} ${name}`)),
+    [['3 Fern']],
+  )
+  await chat.shutDown()
+})
+
+test('who comes back before anything has happened misses nothing', async () => {
+  const room = new Room()
+  const chat = testApp(app(room))
+  const first = await testStream(chat, '/events?name=Fern')
+  first.leave()
+  await first.ended
+  room.say('Moss', 'one')
+  const { lastEventId } = first
+  const second = await testStream(chat, '/events?name=Fern', { lastEventId })
+  assert.equal((await second.next('message')).json<Message>().text, 'one')
+  assert(second.events.every(({ type }) => type !== 'gap'))
+  await chat.shutDown()
+})
+
+test('who comes back to another room is told first that it has missed nobody knows what', async () => {
+  const first = await testStream(testApp(app(new Room())), '/events?name=Fern')
+  const { lastEventId } = first
+  first.leave()
+  const room = new Room()
+  room.say('Moss', 'said in the new room')
+  const chat = testApp(app(room))
+  const second = await testStream(chat, '/events?name=Fern', { lastEventId })
+  room.say('Moss', 'and after')
+  assert.deepEqual((await second.next()).json(), { missed: null })
+  assert.equal(second.events[0]?.type, 'gap')
+  assert.equal((await second.next('message')).json<Message>().text, 'and after')
+  await chat.shutDown()
 })
 
 test('the snapshot has the last 50 messages, the people, and an epoch of its room', async (t) => {
@@ -251,7 +307,7 @@ test('on the wire, the stop is an event, then a retry, then the last chunk, then
   assert.match(head, /\r\nTransfer-Encoding: chunked(\r\n|$)/i)
   assert.match(
     body,
-    /event: stopping\ndata: \{[^\n]*\}\n\n\r\nc\r\nretry: [1-5]\d{3}\n\r\n0\r\n\r\n$/,
+    /event: stopping\nid: [\w-]+\ndata: \{[^\n]*\}\n\n\r\nc\r\nretry: [1-5]\d{3}\n\r\n0\r\n\r\n$/,
   )
 })
 

@@ -18,7 +18,7 @@ test('npm start says where it listens, and at SIGTERM ends every stream whole an
     assert.match(client.text, /^HTTP\/1\.1 200 OK\r\n/)
     assert.match(
       client.text,
-      /event: stopping\ndata: \{"message":"[^"]+"\}\n\n\r\nc\r\nretry: [1-5]\d{3}\n\r\n0\r\n\r\n$/,
+      /event: stopping\nid: [\w-]+\ndata: \{"message":"[^"]+"\}\n\n\r\nc\r\nretry: [1-5]\d{3}\n\r\n0\r\n\r\n$/,
     )
     assert.equal(client.text.match(/event: stopping/g)?.length, 1)
   }

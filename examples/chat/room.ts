@@ -17,7 +17,14 @@ export interface Person {
   readonly since: Date
 }
 
-/** What a page needs to catch up. */
+/** What the room tells everyone, by type. */
+export interface RoomEvents {
+  message: Message
+  people: readonly Person[]
+  stopping: { readonly message: string }
+}
+
+/** What a page begins with, and begins anew with where it was told of a `gap`. */
 export interface Snapshot {
   /** Differs after a restart, when message ids begin at 1 again. */
   readonly epoch: string
@@ -35,7 +42,11 @@ const maxTextLength = 500
 const maxNameLength = 32
 
 export class Room {
-  readonly broadcaster: Broadcaster = new Broadcaster()
+  /** Who comes back gets the messages that it has missed, and of the lists of people the newest alone. */
+  readonly broadcaster: Broadcaster<RoomEvents> = new Broadcaster<RoomEvents>({
+    whenBehind: 'coalesce',
+    coalesce: { people: true },
+  })
   readonly #epoch = randomUUID()
   readonly #people = new Map<number, Person>()
   #messages: readonly Message[] = []
@@ -60,13 +71,13 @@ export class Room {
     const checked = { name: checkName(name), text: checkText(text) } // before an id is taken
     const message = { id: ++this.#lastMessage, ...checked, at: new Date() }
     this.#messages = [...this.#messages, message].slice(-keptMessages)
-    this.broadcaster.publish('message', JSON.stringify(message))
+    this.broadcaster.publish('message', message)
     return message
   }
 
   /** Tells everyone that the server stops. */
   sayGoodbye(): void {
-    this.broadcaster.publish('stopping', JSON.stringify({ message: 'The server is stopping' }))
+    this.broadcaster.publish('stopping', { message: 'The server is stopping' })
   }
 
   snapshot(): Snapshot {
@@ -74,7 +85,7 @@ export class Room {
   }
 
   #tellPeople(): void {
-    this.broadcaster.publish('people', JSON.stringify([...this.#people.values()]))
+    this.broadcaster.publish('people', [...this.#people.values()])
   }
 }
 
