@@ -261,9 +261,10 @@ export class Conn<in P = never> {
     if (text === undefined)
       throw new TypeError(`Cannot send ${describe(value)} as JSON: it has no JSON form`)
     this.#status ??= 200
-    if (!this.responseHeaders.has('content-type')) {
-      this.responseHeaders.set('Content-Type', 'application/json')
-    }
+    if (this.#responseHeaders === undefined)
+      this.#responseHeaders = HeaderMap.fromRawHeaders(jsonHeaders)
+    else if (!this.#responseHeaders.has('content-type'))
+      this.#responseHeaders.set('Content-Type', 'application/json')
     return this.withBody(text).halt()
   }
 
@@ -374,6 +375,8 @@ export class Conn<in P = never> {
     rawResponseHeaders = (conn) => conn.#responseHeaders?.toRawHeaders() ?? noHeaders
   }
 }
+
+const jsonHeaders = ['Content-Type', 'application/json']
 
 interface Target {
   readonly path: string

@@ -28,8 +28,10 @@ export interface Incoming {
   /** The request body, as it arrives. Called once at most. */
   openBody(): AsyncIterable<Uint8Array>
   /** The whole request body, in place of `openBody` where there is a faster way than by parts.
-   * @throws {BodyTooLongError} When it is longer than `limitBytes`. */
-  readBody?(limitBytes: number): Promise<Uint8Array>
+   * @param contentLength What the request says, in bytes; undefined where it does not.
+   * @throws {BodyTooLongError} When it is longer than `limitBytes`.
+   * @throws {BodyAbortedError} When it does not come to its end. */
+  readBody?(limitBytes: number, contentLength: number | undefined): Promise<Uint8Array>
 }
 
 /** What all requests of a server share. */

@@ -48,24 +48,14 @@ export class RequestBody implements AsyncIterable<Uint8Array> {
 
   /** Reads the whole body. */
   async bytes(): Promise<Uint8Array> {
-    if (this.#incoming.readBody === undefined) {
-      const chunks: Uint8Array[] = []
-      for await (const chunk of this) chunks.push(chunk)
-      return concatBytes(chunks)
-    }
-    if (!this.#begin()) return new Uint8Array()
-    try {
-      return await this.#incoming.readBody(this.#limitBytes)
-    } catch (error) {
-      throw error instanceof BodyTooLongError ? error : new BodyAbortedError({ cause: error })
-    }
+    return this.#whole()
   }
 
   /** Reads the whole body as text, in the charset that the request names, else UTF-8.
    *
    * What does not decode becomes U+FFFD; a byte order mark is dropped. An absent body is `''`. */
   async text(): Promise<string> {
-    return this.#decode(await this.bytes())
+    return this.#decode(await this.#whole())
   }
 
   /** Reads the whole body as JSON, which is always UTF-8 (RFC 8259 §8.1).
@@ -74,7 +64,7 @@ export class RequestBody implements AsyncIterable<Uint8Array> {
    * @throws {MalformedBodyError} When it is not JSON, or when an object in it has a key `__proto__`,
    * which would change the prototype of whatever the object is copied to. */
   async json<T = unknown>(): Promise<T> {
-    const text = utf8.decode(await this.bytes())
+    const text = utf8.decode(await this.#whole())
     try {
       // Looked for as text first, because a reviver is slow. An escape could hide it: \u005f is _.
       return text.includes('__proto__') || text.includes('\\u')
@@ -109,7 +99,7 @@ export class RequestBody implements AsyncIterable<Uint8Array> {
 
   /** Reads the body as it arrives. */
   async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array, void, undefined> {
-    if (!this.#begin()) return
+    if (this.#begin() === 0) return
     let length = 0
     for await (const chunk of this.#received()) {
       length += chunk.length
@@ -118,8 +108,22 @@ export class RequestBody implements AsyncIterable<Uint8Array> {
     }
   }
 
-  /** Whether there is anything to read. */
-  #begin(): boolean {
+  #whole(): Promise<Uint8Array> {
+    const incoming = this.#incoming
+    if (incoming.readBody === undefined) return this.#joined()
+    const contentLength = this.#begin()
+    if (contentLength === 0) return Promise.resolve(new Uint8Array())
+    return incoming.readBody(this.#limitBytes, contentLength)
+  }
+
+  async #joined(): Promise<Uint8Array> {
+    const chunks: Uint8Array[] = []
+    for await (const chunk of this) chunks.push(chunk)
+    return concatBytes(chunks)
+  }
+
+  /** Returns the length of what there is to read, where it is known. */
+  #begin(): number | undefined {
     if (this.#isRead) {
       throw new TypeError(
         'Cannot read the request body: it has been read before; keep what the first read returned',
@@ -128,7 +132,7 @@ export class RequestBody implements AsyncIterable<Uint8Array> {
     this.#isRead = true
     const { contentLength } = this
     if ((contentLength ?? 0) > this.#limitBytes) throw new BodyTooLongError(this.#limitBytes)
-    return contentLength !== 0
+    return contentLength
   }
 
   async *#received(): AsyncGenerator<Uint8Array, void, undefined> {

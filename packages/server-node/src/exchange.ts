@@ -2,7 +2,7 @@
 
 import type { IncomingMessage, ServerResponse } from 'node:http'
 
-import { BodyTooLongError, type OnError } from '@wakerobin/core'
+import { BodyAbortedError, BodyTooLongError, type OnError } from '@wakerobin/core'
 import type { Incoming, ServerContext } from '@wakerobin/core/adapter'
 
 import type { ActiveBodies } from './body-sink.ts'
@@ -121,17 +121,14 @@ export class Exchange implements Incoming {
     }
   }
 
-  async readBody(limitBytes: number): Promise<Uint8Array> {
+  async readBody(limitBytes: number, contentLength: number | undefined): Promise<Uint8Array> {
     const request = this.#request
     refuseDropped(request)
     await undefined // node has parsed by then what came together with the head: mostly the whole body
-    if (request.complete && !request.destroyed && request.readableLength <= limitBytes)
-      return (request.read() as Buffer | null) ?? noBytes
+    if (request.readableLength === contentLength) return request.read() as Buffer
     return collect(request, limitBytes)
   }
 }
-
-const noBytes = new Uint8Array()
 
 /** Reads a request to its end. What is too long is read and dropped, as by `openBody`. */
 function collect(request: IncomingMessage, limitBytes: number): Promise<Uint8Array> {
@@ -151,7 +148,7 @@ function collect(request: IncomingMessage, limitBytes: number): Promise<Uint8Arr
     }
     const onFail = (error?: Error): void => {
       settle()
-      reject(error ?? new Error('The request was closed before its end'))
+      reject(new BodyAbortedError({ cause: error }))
     }
     const settle = (): void => {
       request.off('data', onData).off('end', onEnd).off('close', onFail)
