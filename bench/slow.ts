@@ -27,7 +27,12 @@ interface Entry {
 }
 
 /** What our broadcaster can do about such a client. */
-const policies: Record<string, object> = { disconnect: {} }
+const policies: Record<string, object> = {
+  disconnect: {},
+  'drop-oldest': { whenBehind: 'drop-oldest' },
+  // Not of the type that is sent: every event counts here.
+  coalesce: { whenBehind: 'coalesce', coalesce: { state: true } },
+}
 
 const entries: readonly Entry[] = everyone.flatMap((name): Entry[] =>
   name === 'wakerobin'
