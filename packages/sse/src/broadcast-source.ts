@@ -67,10 +67,11 @@ export class BroadcastSource implements BodySource, Reader {
     this.#position = Math.max(this.#position, history.start)
     this.#replayedTo = history.end
     this.#checkBehind()
-    this.#hasRoom = sink.write(this.#opening)
     // Where it stands: for a client that comes back before its first event.
-    if (isReplayed && !this.#isResumed && this.#missed === 0)
-      this.#hasRoom = sink.write(this.#feed.openingAt(this.#position))
+    const isNew = isReplayed && !this.#isResumed && this.#missed === 0
+    this.#hasRoom = sink.write(
+      isNew ? this.#feed.openingAt(this.#position, this.#opening) : this.#opening,
+    )
     if (isClosed) this.#isEnding = true
     this.#read()
     if (isStopped) this.#setDeadline()

@@ -88,7 +88,10 @@ export class Feed {
   readonly #runs = new Runs()
   /** While readers are woken, the runs of those of the same topics. */
   readonly #runsOf = new Map<string, Runs>()
-  #opening: { readonly position: number; readonly chunk: Chunk } | undefined
+  /** The last opening that was asked for: most clients that come at one time get the same. */
+  #opening:
+    | { readonly position: number; readonly opening: Chunk; readonly chunk: Chunk }
+    | undefined
 
   constructor(options: FeedOptions) {
     this.history = new History(options)
@@ -209,13 +212,15 @@ export class Feed {
     return this.count(from, this.history.end, filter, false)
   }
 
-  /** What tells a new client where it stands, so that it misses nothing when it comes back before the first event. */
-  openingAt(position: number): Chunk {
-    if (this.#opening?.position !== position) {
-      const chunk = new Chunk(encodeText(`id: ${this.ids.of(position - 1)}\n\n`))
-      this.#opening = { position, chunk }
-    }
-    return this.#opening!.chunk
+  /** An opening that tells a new client where it stands, so that it misses nothing when it comes back before the first
+   * event. */
+  openingAt(position: number, opening: Chunk): Chunk {
+    const known = this.#opening
+    if (known?.position === position && known.opening === opening) return known.chunk
+    const id = encodeText(`id: ${this.ids.of(position - 1)}\n\n`)
+    const chunk = new Chunk(concatBytes([opening.bytes, id]))
+    this.#opening = { position, opening, chunk }
+    return chunk
   }
 
   /** The bytes of the events from a position on: at least one, then until there are 64 KiB.
