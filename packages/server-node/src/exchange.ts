@@ -123,7 +123,11 @@ export class Exchange implements Incoming {
 
   async readBody(limitBytes: number, contentLength: number | undefined): Promise<Uint8Array> {
     const request = this.#request
-    refuseDropped(request)
+    try {
+      refuseDropped(request)
+    } catch (error) {
+      throw new BodyAbortedError({ cause: error })
+    }
     await undefined // node has parsed by then what came together with the head: mostly the whole body
     if (request.readableLength === contentLength) return request.read() as Buffer
     return collect(request, limitBytes)

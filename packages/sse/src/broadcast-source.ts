@@ -4,7 +4,7 @@
  * history leaves behind meets the broadcaster's policy. */
 
 import type { BodySink, BodySource, Conn } from '@wakerobin/core'
-import type { Chunk } from '@wakerobin/core/adapter'
+import { Chunk } from '@wakerobin/core/adapter'
 
 import type { StreamTally } from './event-stream.ts'
 import type { Feed, Reader, Run } from './feed.ts'
@@ -19,6 +19,8 @@ import type { Filter } from './topics.ts'
 /** How long a stop waits for a client to take what was published before it, in milliseconds. */
 const lastWordsMs = 1000
 
+const nothing = new Chunk(new Uint8Array())
+
 export class BroadcastSource implements BodySource, Reader {
   readonly filter: Filter | undefined
   readonly #feed: Feed
@@ -31,6 +33,8 @@ export class BroadcastSource implements BodySource, Reader {
   #position: number
   /** How many events the client has to be told that it has missed. */
   #missed: Missed
+  /** The position that the client knows it is at: from the last event, or because it was told. */
+  #knownTo = 0
   /** The position after the newest event that is older than the stream. */
   #replayedTo = 0
   #sink: BodySink | undefined
@@ -67,6 +71,7 @@ export class BroadcastSource implements BodySource, Reader {
     this.#position = Math.max(this.#position, history.start)
     this.#replayedTo = history.end
     this.#checkBehind()
+    this.#knownTo = this.#position
     // Where it stands: for a client that comes back before its first event.
     const isNew = isReplayed && !this.#isResumed && this.#missed === 0
     this.#hasRoom = sink.write(
@@ -91,6 +96,15 @@ export class BroadcastSource implements BodySource, Reader {
 
   closed(): void {
     this.#leave()
+  }
+
+  /** A client of topics that hears nothing for long would come back with an id that nobody knows any more. */
+  standing(heartbeat: Chunk = nothing): Chunk | undefined {
+    if (this.filter === undefined || !this.#feed.isReplayed || this.#isBehind) return undefined
+    const position = Math.max(this.#position, this.#feed.woken)
+    if (position === this.#knownTo) return undefined
+    this.#knownTo = position
+    return this.#feed.openingAt(position, heartbeat)
   }
 
   // ------------------------------------------------------------------------------- for the feed
@@ -145,7 +159,12 @@ export class BroadcastSource implements BodySource, Reader {
     }
     if (this.#sink === undefined) return
     this.#checkBehind()
-    if (this.#isEnding && !this.#isBehind) this.#leave((sink) => sink.end())
+    if (!this.#isEnding || this.#isBehind) return
+    const standing = this.standing()
+    this.#leave((sink) => {
+      if (standing !== undefined) sink.write(standing)
+      sink.end()
+    })
   }
 
   #writeRun(): void {
@@ -153,6 +172,7 @@ export class BroadcastSource implements BodySource, Reader {
     this.#position = run.to
     if (run.skipped > 0) this.#drop(run.skipped)
     if (run.chunk === undefined) return
+    this.#knownTo = run.to
     const { counts } = this.#feed
     this.#tally.sent += run.count
     counts.sent += run.count

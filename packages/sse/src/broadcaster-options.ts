@@ -50,12 +50,13 @@ export function checkBroadcasterOptions<Events>(
   if (typeof replay !== 'boolean') throw refusal('replay', replay, 'true or false', TypeError)
   if (typeof serialize !== 'function')
     throw refusal('serialize', serialize, 'a function', TypeError)
-  if ((whenBehind === 'coalesce') !== (coalesce !== undefined))
-    throw refusal(
-      'coalesce',
-      coalesce,
-      "an object such as { price: true } with whenBehind: 'coalesce', and left out without",
-      TypeError,
+  if (coalesce !== undefined && whenBehind !== 'coalesce')
+    throw new TypeError(
+      `Cannot make a Broadcaster with coalesce and whenBehind ${describe(whenBehind)}: it needs whenBehind: 'coalesce'`,
+    )
+  if (coalesce === undefined && whenBehind === 'coalesce')
+    throw new TypeError(
+      "Cannot make a Broadcaster with whenBehind 'coalesce' alone: it needs coalesce, an object such as { price: true }",
     )
   return {
     events: checkCount('historyEvents', historyEvents),

@@ -353,7 +353,7 @@ test('[broadcast 4.7] a lastEventId that is no string is refused', () => {
   }
 })
 
-test('[broadcast 4.9] events older than historyMs are not replayed, but counted', async (t) => {
+test('[broadcast 4.10] events older than historyMs are not replayed, but counted', async (t) => {
   const clock = mockClock(t)
   const broadcaster = new Broadcaster({ historyMs: 1000 })
   const ids = await publish(broadcaster, 'a', 'b')

@@ -483,3 +483,11 @@ test('a generator around a subscription with the signal of its stream ends with 
   await stream.ended
   assert.equal(broadcaster.subscriberCount, 0)
 })
+
+test('[broadcast 6.2] a reason that onEnd does not know is refused', () => {
+  const broadcaster = new Broadcaster()
+  assert.throws(
+    () => broadcaster.disconnect(() => true, 'because' as never),
+    /^RangeError: Cannot disconnect for "because": expected one of client, done/,
+  )
+})

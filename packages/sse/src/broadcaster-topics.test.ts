@@ -1,10 +1,13 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
+import { testApp } from '@wakerobin/core/testing'
+
 import { collectData, connect, turn } from '../fixtures/fake-client.ts'
 import type { Connecting, FakeClient } from '../fixtures/fake-client.ts'
-import { Broadcaster } from './index.ts'
+import { Broadcaster, sse } from './index.ts'
 import type { SubscribeOptions } from './index.ts'
+import { advance, testStream } from './testing.ts'
 
 // -------------------------------------------------------------------------------------- topics
 
@@ -356,3 +359,64 @@ test('[broadcast 5.4] a loop whose allow throws rejects, and is done', async () 
 function twice(...items: string[]): string[] {
   return [...items, ...items]
 }
+
+// ------------------------------------------------------------------------------- quiet topics
+
+test('[broadcast 4.9] a client of a quiet topic is told by heartbeats where it stands, and comes back without a gap', async () => {
+  const broadcaster = new Broadcaster({ historyEvents: 4 })
+  const app = testApp(sse(() => broadcaster.subscribe({ topics: ['quiet'] })))
+  const stream = await testStream(app, '/')
+  for (let count = 0; count < 20; count++)
+    await broadcaster.publish('busy', String(count), { topic: 'busy' })
+  await advance(15_000)
+  assert.equal(stream.lastEventId, broadcaster.lastEventId)
+  const textOf = (): string => Buffer.from(stream.response.bytes).toString()
+  const { length } = textOf()
+  await advance(15_000)
+  assert.equal(textOf().slice(length), ':\n') // it knows
+  stream.leave()
+
+  void broadcaster.publish('quiet', 'missed', { topic: 'quiet' })
+  const again = await testStream(app, '/', { lastEventId: stream.lastEventId })
+  assert.equal((await again.next()).data, 'missed')
+  assert.equal(again.events.length, 1)
+  again.leave()
+})
+
+test('[broadcast 4.9] a client of a quiet topic is told where it stands before a whole end', async () => {
+  for (const end of ['maxAge', 'stop'] as const) {
+    const broadcaster = new Broadcaster({ historyEvents: 4 })
+    const app = testApp(
+      sse(() => broadcaster.subscribe({ allow: (topic) => topic === 'quiet' }), {
+        heartbeatMs: 0,
+        maxAgeMs: 10_000,
+      }),
+    )
+    const stream = await testStream(app, '/')
+    for (let count = 0; count < 20; count++)
+      await broadcaster.publish('busy', String(count), { topic: 'busy' })
+    if (end === 'stop') await app.shutDown()
+    else await advance(10_000)
+    assert.equal((await stream.ended).reason, end === 'stop' ? 'shutdown' : 'max-age')
+    assert.equal(stream.lastEventId, broadcaster.lastEventId)
+    assert.match(Buffer.from(stream.response.bytes).toString(), /\nid: \w+-20\n\nretry: \d+\n$/)
+  }
+})
+
+test('[broadcast 5.1] undefined as topic or topics is refused, and so is what publish does not know', () => {
+  const broadcaster = new Broadcaster()
+  const topic = undefined as unknown as string
+  assert.throws(
+    () => broadcaster.publish('t', 'x', { topic }),
+    /^TypeError: Cannot publish to the topic undefined/,
+  )
+  assert.throws(
+    () => broadcaster.subscribe({ topics: topic as unknown as string[] }),
+    /^TypeError: Cannot subscribe to the topic undefined/,
+  )
+  assert.throws(
+    () => broadcaster.publish('t', 'x', { topics: ['a'] } as never),
+    /^TypeError: Cannot publish with "topics": expected topic or id/,
+  )
+  assert.equal(broadcaster.stats().published, 0)
+})

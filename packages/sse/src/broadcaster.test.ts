@@ -207,10 +207,10 @@ test('options that cannot be used are refused by their name, and say what would 
     ],
     [{ replay: 1 }, /^TypeError: .* replay 1: it must be true or false/],
     [{ serialize: 'json' }, /^TypeError: .* serialize "json": it must be a function/],
-    [{ whenBehind: 'coalesce' }, /^TypeError: .* coalesce undefined: it must be an object/],
+    [{ whenBehind: 'coalesce' }, /^TypeError: .* whenBehind 'coalesce' alone: it needs coalesce/],
     [
       { coalesce: { price: true } },
-      /^TypeError: .* coalesce a plain object: it must be .*left out/,
+      /^TypeError: .* coalesce and whenBehind "disconnect": it needs whenBehind: 'coalesce'/,
     ],
     [{ whenBehind: 'coalesce', coalesce: null }, /^TypeError: .* coalesce null/],
     [

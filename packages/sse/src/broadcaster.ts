@@ -17,17 +17,18 @@ import { checkTopics } from './topics.ts'
 /** The events of a broadcaster that is given no types of its own: any type, with text. */
 export type TextEvents = Record<string, string>
 
-/** What `publish` takes as an event without a type: a `message`. */
-export type MessageOf<Events> = string extends keyof Events
-  ? Eventable
-  : Events extends { message: string }
-    ? string
-    : never
+/** What is no event of any type: clients read it, and dispatch nothing. */
+export type Note = Pick<EventFields, 'comment' | 'retry'> & { data?: undefined; type?: undefined }
+
+/** What `publish` takes as an event without a type: a `message`, or a note. */
+export type MessageOf<Events> =
+  | (string extends keyof Events ? Eventable : Note)
+  | (Events extends { message: string } ? string : never)
 
 /** What can be said of an event besides its type and data. */
 export interface PublishOptions {
   /** What it is about: those who are subscribed to one of the topics get it, and those who are subscribed to all.
-   * Default: none, and everyone gets it. */
+   * Left out, it is for everyone; undefined is refused, because it may be a slip. */
   topic?: string | readonly string[]
   /** An id of the app's own, one line of at most 1,024 characters; each event should have another. Default: one that
    * is made of an epoch of the broadcaster and a count. */
@@ -154,12 +155,17 @@ export class Broadcaster<
 
   /** Ends the streams of some subscribers now, whatever they have not read. A client comes back by itself: what it gets
    * then is for the handlers before the stream to say.
-   * @param reason What `onEnd` is told. Default `revoked`.
-   * @returns How many there were. */
+   * @param reason What `onEnd` is told: one of the reasons that it knows. Default `revoked`.
+   * @returns How many there were.
+   * @throws {RangeError} When the reason is none of these. */
   disconnect(
     predicate: (subscriber: Subscriber) => boolean,
     reason: EndReason = 'revoked',
   ): number {
+    if (!Object.hasOwn(this.#feed.counts.ended, reason))
+      throw new RangeError(
+        `Cannot disconnect for ${describe(reason)}: expected one of ${Object.keys(this.#feed.counts.ended).join(', ')}`,
+      )
     const chosen = [...this.#feed.readers].filter((reader) => predicate(reader.status()))
     const ends = chosen.map((reader) => reader.disconnect(reason))
     for (const end of ends) end()
@@ -250,9 +256,13 @@ function checkPublish(options: unknown): { topics?: readonly string[]; id?: stri
     throw new TypeError(
       `Cannot publish with ${describe(options)}: expected an object such as { topic: 'orders' }`,
     )
-  const { topic, id } = options as PublishOptions
+  const { topic, id, ...others } = options as PublishOptions
+  const [unknown] = Object.keys(others)
+  if (unknown !== undefined)
+    throw new TypeError(`Cannot publish with ${describe(unknown)}: expected topic or id`)
   return {
-    ...(topic === undefined ? {} : { topics: checkTopics('publish to', topic, 1) }),
+    // Also where it is undefined: an event for few must not reach all by a slip.
+    ...('topic' in options ? { topics: checkTopics('publish to', topic, 1) } : {}),
     ...(id === undefined ? {} : { id }),
   }
 }

@@ -22,12 +22,18 @@ export interface StreamTally {
   reason: EndReason | undefined
 }
 
+/** A source of events, which may have something better to say than nothing. */
+export interface EventSource extends BodySource {
+  /** What a heartbeat is to tell the client of where it stands; undefined where it knows. */
+  standing?(heartbeat: Chunk): Chunk | undefined
+}
+
 export class EventStream implements BodySource, BodySink, StreamTally, Ticking {
   sent = 0
   dropped = 0
   reason: EndReason | undefined
   readonly #options: StreamOptions
-  readonly #events: BodySource
+  readonly #events: EventSource
   #onOver: (() => void) | undefined
   // Numbers that most streams never get stay undefined: they would cost memory of their own.
   /** When it has to end, on the ticker's clock. */
@@ -183,7 +189,8 @@ export class EventStream implements BodySource, BodySink, StreamTally, Ticking {
   #checkSilence(now: number): void {
     if (now - this.#writtenAt < this.#options.heartbeatMs) return
     this.#writtenAt = now
-    if (!this.#sink!.write(heartbeat)) this.#isFull = true
+    const beat = this.#events.standing?.(heartbeat) ?? heartbeat
+    if (!this.#sink!.write(beat)) this.#isFull = true
   }
 
   // ------------------------------------------------------------------------------------ the end

@@ -7,6 +7,7 @@ export {
   Broadcaster,
   type BroadcasterStats,
   type MessageOf,
+  type Note,
   type PublishOptions,
   type TextEvents,
 } from './broadcaster.ts'

@@ -12,7 +12,8 @@ import { checkTopics, Filter } from './topics.ts'
 
 /** What a subscriber is to get. */
 export interface SubscribeOptions {
-  /** The topics it is subscribed to. Events that were published to none are for everyone. Default: all. */
+  /** The topics it is subscribed to. Events that were published to none are for everyone. Left out, it gets all;
+   * undefined is refused, because it may be a slip. */
   topics?: readonly string[]
   /** Whether it may have what is published to a topic. Asked of every event, of those that are kept as of new ones,
    * so that a right that is taken back is gone at once. An event of several topics needs one. */
@@ -293,7 +294,7 @@ function checkSubscribe(options: SubscribeOptions): SubscribeOptions {
   if (signal !== undefined && !(signal instanceof AbortSignal))
     throw new TypeError(`Cannot subscribe with signal ${describe(signal)}: expected an AbortSignal`)
   return {
-    ...(topics === undefined ? {} : { topics: checkTopics('subscribe to', topics) }),
+    ...('topics' in options ? { topics: checkTopics('subscribe to', topics) } : {}),
     ...(allow === undefined ? {} : { allow }),
     ...(lastEventId === undefined ? {} : { lastEventId }),
     ...(signal === undefined ? {} : { signal }),

@@ -323,3 +323,9 @@ async function typedStream(): Promise<void> {
   void [exact, gap]
 }
 void typedStream
+
+// A note is no event of any type: every broadcaster takes it.
+void shop.publish({ comment: 'still here' })
+void shop.publish({ retry: 5000 }, { topic: 'a' })
+// @ts-expect-error with data it is one
+void shop.publish({ data: 'x' })

@@ -6,7 +6,6 @@ import {
   encodeText,
   presetHeaders,
   PullSource,
-  type BodySource,
   type Chunk,
   type Pullable,
 } from '@wakerobin/core/adapter'
@@ -16,7 +15,7 @@ import { BroadcastSource } from './broadcast-source.ts'
 import { Broadcaster, type AnyBroadcaster } from './broadcaster.ts'
 import { encodeEvent } from './encode.ts'
 import type { Eventable } from './event.ts'
-import { EventStream, type StreamTally } from './event-stream.ts'
+import { EventStream, type EventSource, type StreamTally } from './event-stream.ts'
 import { gatesOf, type Gate } from './gate.ts'
 import { openingOf } from './opening.ts'
 import { checkOptions, type SseOptions, type StreamOptions } from './options.ts'
@@ -123,7 +122,11 @@ Conn.prototype.withSseStream = function (
   return withSseStream(this, events, options)
 }
 
-function opener(conn: Conn, events: SseSource, opening: Chunk): (tally: StreamTally) => BodySource {
+function opener(
+  conn: Conn,
+  events: SseSource,
+  opening: Chunk,
+): (tally: StreamTally) => EventSource {
   if (events instanceof Broadcaster || events instanceof Subscription) {
     const subscription = events instanceof Broadcaster ? events.subscribe() : events
     return (tally) => new BroadcastSource(conn, subscription, opening, tally)
