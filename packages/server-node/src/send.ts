@@ -12,7 +12,7 @@ export function send(conn: Conn, exchange: Exchange): void {
   const final = finalOf(conn, exchange)
   const { body } = final
   if (exchange.connection.socket.destroyed) {
-    if (isBodySource(body)) body.closed('client')
+    if (isBodySource(body)) body.closed(exchange.bodies.closeCause)
     settle(conn, exchange, false)
     return
   }

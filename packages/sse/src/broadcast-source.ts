@@ -78,9 +78,9 @@ export class BroadcastSource implements BodySource, Reader {
       isNew ? this.#feed.openingAt(this.#position, this.#opening) : this.#opening,
     )
     if (isClosed) this.#isEnding = true
+    this.#feed.endBy(this, this.#signal)
     this.#read()
     if (isStopped) this.#setDeadline()
-    if (this.#sink !== undefined) this.#feed.endBy(this, this.#signal)
   }
 
   drained(): void {
@@ -171,13 +171,14 @@ export class BroadcastSource implements BodySource, Reader {
     const run = this.#feed.run(this.#position, this.filter, this.#isBehind)
     this.#position = run.to
     if (run.skipped > 0) this.#drop(run.skipped)
-    if (run.chunk === undefined) return
-    this.#knownTo = run.to
+    // Without a sink, `allow` has ended it.
+    if (run.chunk === undefined || this.#sink === undefined) return
+    this.#knownTo = run.knownTo ?? this.#knownTo
     const { counts } = this.#feed
     this.#tally.sent += run.count
     counts.sent += run.count
     if (run.from < this.#replayedTo) counts.replayed += this.#replayedOf(run)
-    this.#hasRoom = this.#sink!.write(run.chunk)
+    this.#hasRoom = this.#sink.write(run.chunk)
   }
 
   /** How many events of a run are older than the stream. */
@@ -187,8 +188,9 @@ export class BroadcastSource implements BodySource, Reader {
   }
 
   #tellMissed(): void {
-    const { counts, ids, isReplayed } = this.#feed
-    const id = isReplayed ? ids.of(this.#position - 1) : undefined
+    const { counts, isReplayed } = this.#feed
+    const id = isReplayed ? this.#feed.idBefore(this.#position) : undefined
+    this.#knownTo = this.#position
     const chunk = gapChunk(this.#missed, id)
     this.#missed = 0
     counts.gaps++

@@ -443,7 +443,9 @@ test('[broadcast 6.6] a signal ends a loop that waits, and is forgotten by one t
 
 test('[broadcast 6.6] a signal that has aborted before lets nothing begin', async () => {
   const broadcaster = new Broadcaster()
-  const subscription = broadcaster.subscribe({ signal: AbortSignal.abort() })
+  const { lastEventId } = broadcaster
+  void broadcaster.publish('zero one')
+  const subscription = broadcaster.subscribe({ signal: AbortSignal.abort(), lastEventId })
   for await (const event of subscription) assert.fail(`got ${event.data}`)
   const client = connect(subscription)
   void broadcaster.publish('one')

@@ -420,3 +420,66 @@ test('[broadcast 5.1] undefined as topic or topics is refused, and so is what pu
   )
   assert.equal(broadcaster.stats().published, 0)
 })
+
+test('[broadcast 4.9] notes, and events for others in the same turn, do not hide that a client has to be told', async () => {
+  for (const between of [
+    (b: Broadcaster) => b.publish({ comment: 'still here' }),
+    (b: Broadcaster) => b.publish('a', 'x', { topic: 'a' }),
+  ]) {
+    const broadcaster = new Broadcaster({ historyEvents: 10 })
+    const app = testApp(sse(() => broadcaster.subscribe({ topics: ['a'] })))
+    const stream = await testStream(app, '/')
+    void between(broadcaster)
+    for (let count = 0; count < 9; count++) void broadcaster.publish('b', 'x', { topic: 'b' })
+    await turn()
+    await advance(17_000)
+    assert.equal(stream.lastEventId, broadcaster.lastEventId)
+    stream.leave()
+  }
+})
+
+test('[broadcast 4.9] where the app gives ids, they are what says where a client stands', async () => {
+  const broadcaster = new Broadcaster()
+  void broadcaster.publish('t', 'x', { topic: 'b', id: 'row-41' })
+  const app = testApp(sse(() => broadcaster.subscribe({ topics: ['a'] })))
+  const stream = await testStream(app, '/')
+  assert.equal(stream.lastEventId, 'row-41')
+  void broadcaster.publish('t', 'x', { topic: 'b', id: 'row-42' })
+  await turn()
+  await advance(15_000)
+  assert.equal(stream.lastEventId, 'row-42')
+  assert.equal(broadcaster.lastEventId, 'row-42')
+  stream.leave()
+})
+
+test('[broadcast 5.2] nothing but true lets an event through, and a slip of subscribe() is refused', async () => {
+  const broadcaster = new Broadcaster()
+  for (const answer of [undefined, null, 0, 1, 'yes', Promise.resolve(true)]) {
+    const client = connect(broadcaster.subscribe({ allow: (() => answer) as never }))
+    void broadcaster.publish('t', 'secret', { topic: 'a' })
+    await turn()
+    assert.ok(!client.text.includes('secret'))
+    client.leave()
+  }
+  assert.throws(
+    () => broadcaster.subscribe({ allow: undefined as never }),
+    /^TypeError: Cannot subscribe with allow undefined: it must be a function/,
+  )
+  assert.throws(
+    () => broadcaster.subscribe({ topic: 'a' } as never),
+    /^TypeError: Cannot subscribe with "topic": expected topics, allow/,
+  )
+})
+
+test('an allow that ends its own stream ends it whole, and nothing is counted twice', async () => {
+  const broadcaster = new Broadcaster()
+  const client = connect(
+    broadcaster.subscribe({ allow: () => broadcaster.disconnect(() => true) > 0 }),
+  )
+  void broadcaster.publish('t', 'x', { topic: 'a' })
+  await turn()
+  assert.equal(client.state, 'ended')
+  assert.ok(!client.text.includes('data:'))
+  const { sent, dropped } = broadcaster.stats()
+  assert.deepEqual({ sent, dropped }, { sent: 0, dropped: 0 }) // it was allowed nothing
+})

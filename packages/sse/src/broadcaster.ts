@@ -140,7 +140,7 @@ export class Broadcaster<
   /** The id of where the broadcaster stands: who subscribes with it gets what is published from now on, also where it
    * does so later. For a page that is made of a state, and whose stream goes on from there. */
   get lastEventId(): string {
-    return this.#feed.ids.of(this.#feed.history.end - 1)
+    return this.#feed.idBefore(this.#feed.history.end)
   }
 
   /** How many clients and loops are subscribed. */
@@ -153,7 +153,8 @@ export class Broadcaster<
     return Array.from(this.#feed.readers, (reader) => reader.status())
   }
 
-  /** Ends the streams of some subscribers now, whatever they have not read. A client comes back by itself: what it gets
+  /** Ends the streams of some subscribers now, whatever they have not read. What has not begun yet is none of them: it
+   * meets `allow`. A client comes back by itself: what it gets
    * then is for the handlers before the stream to say.
    * @param reason What `onEnd` is told: one of the reasons that it knows. Default `revoked`.
    * @returns How many there were.
@@ -216,6 +217,7 @@ export class Broadcaster<
       throw new TypeError(
         'Cannot publish an event of type "gap": it tells a client that it has missed events',
       )
+    const key = this.#keyOf(event, topics, data) // it calls the app, which may publish
     const position = feed.history.end
     const id = ownId ?? feed.ids.of(position)
     // Without data there is nothing to go on after.
@@ -225,7 +227,8 @@ export class Broadcaster<
       chunk,
       topics,
       ownId,
-      key: this.#keyOf(event, topics, data),
+      key,
+      hasId: isNamed || ownId !== undefined,
       isSuperseded: false,
       time: performance.now(),
     })

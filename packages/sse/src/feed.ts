@@ -2,6 +2,7 @@
 
 import { Chunk, concatBytes, encodeText } from '@wakerobin/core/adapter'
 
+import { encodeEvent } from './encode.ts'
 import { EventIds } from './event-ids.ts'
 import { History } from './history.ts'
 import type { Entry, HistoryLimits } from './history.ts'
@@ -47,6 +48,8 @@ export interface Run {
   readonly skipped: number
   /** Whether events that are published later would not fit in. */
   readonly isFull: boolean
+  /** The position after the last of those that are sent with an id, where there is one. */
+  readonly knownTo: number | undefined
 }
 
 /** The number of events that this and that has happened to, since the beginning. */
@@ -212,12 +215,19 @@ export class Feed {
     return this.count(from, this.history.end, filter, false)
   }
 
+  /** The id of who has read all that is before a position: that of the event before it. */
+  idBefore(position: number): string {
+    const { history, ids } = this
+    const ownId = position > history.start ? history.at(position - 1).ownId : undefined
+    return ownId || ids.of(position - 1)
+  }
+
   /** An opening that tells a new client where it stands, so that it misses nothing when it comes back before the first
    * event. */
   openingAt(position: number, opening: Chunk): Chunk {
     const known = this.#opening
     if (known?.position === position && known.opening === opening) return known.chunk
-    const id = encodeText(`id: ${this.ids.of(position - 1)}\n\n`)
+    const id = encodeText(encodeEvent({ id: this.idBefore(position) }))
     const chunk = new Chunk(concatBytes([opening.bytes, id]))
     this.#opening = { position, opening, chunk }
     return chunk
@@ -250,6 +260,7 @@ export class Feed {
     let to = from
     let bytes = 0
     let skipped = 0
+    let knownTo: number | undefined
     while (to < history.end && bytes < maxRunBytes) {
       const entry = history.at(to++)
       if (filter?.has(entry) === false) continue
@@ -258,10 +269,11 @@ export class Feed {
         continue
       }
       chunks.push(entry.chunk)
+      if (entry.hasId) knownTo = to
       bytes += entry.chunk.bytes.length
     }
     const isFull = bytes >= maxRunBytes
-    return { from, to, chunk: joined(chunks), count: chunks.length, skipped, isFull }
+    return { from, to, chunk: joined(chunks), count: chunks.length, skipped, isFull, knownTo }
   }
 
   // --------------------------------------------------------------------------------------- waking

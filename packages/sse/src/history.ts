@@ -10,6 +10,8 @@ export interface Entry {
   readonly topics: readonly string[] | undefined
   /** The id that the app has given it. */
   readonly ownId: string | undefined
+  /** Whether it is sent with an id. */
+  readonly hasId: boolean
   /** Events of one key replace each other for who is behind. */
   readonly key: string | undefined
   /** Whether a newer event of its key is there, or was. */

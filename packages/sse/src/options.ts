@@ -9,7 +9,8 @@ import { tickFor } from './ticker.ts'
 /** Why a stream has ended: what came first.
  *
  * `client`: it left. `done`: the source ended, or there was nothing to begin. `shutdown`: the server stopped.
- * `slow`: the client did not read. `max-age`: the stream was as old as it may get. `revoked`: `until` had come.
+ * `slow`: the client did not read. `max-age`: the stream was as old as it may get. `revoked`: `until` had come, or
+ * `disconnect` of a broadcaster has chosen it.
  * `error`: the source failed, or what it sent could not be. */
 export type EndReason = 'client' | 'done' | 'shutdown' | 'slow' | 'max-age' | 'revoked' | 'error'
 

@@ -914,17 +914,16 @@ class Connection implements BodySink {
     const { world } = this
     if (this.#opening === undefined) return this.#judgeStanding(id)
     if (!this.#isStarting) world.fail(`a client is told only now that it stands at ${id}`)
-    if (id !== `${world.epoch}-${this.#opening}`)
+    if (this.#placeAfter(id) !== this.#opening)
       world.fail(`a client is told that it stands at ${id}, but does at ${this.#opening}`)
     this.#opening = undefined
   }
 
   /** What a client of topics is told when it has heard nothing for some time, or ends. */
   #judgeStanding(id: string): void {
-    const { world } = this
-    const position = Number(id.slice(world.epoch.length + 1))
-    if (id !== `${world.epoch}-${position}` || !(position <= world.list.length))
-      world.fail(`a client is told the id ${id}, which nobody has`)
+    const world: World = this.world
+    const position = this.#placeAfter(id)
+    if (position === undefined) world.fail(`a client is told the id ${id}, which nobody has`)
     if (position < this.#next) world.fail(`a client is told ${id}, but has had more`)
     if (this.#for(this.#next, position).length > 0)
       world.fail(`a client is told ${id}, and has not read all that is for it before that`)

@@ -16,11 +16,12 @@ export interface SubscribeOptions {
    * undefined is refused, because it may be a slip. */
   topics?: readonly string[]
   /** Whether it may have what is published to a topic. Asked of every event, of those that are kept as of new ones,
-   * so that a right that is taken back is gone at once. An event of several topics needs one. */
+   * so that a right that is taken back is gone at once. An event of several topics needs one. Anything but true is a no.
+   * It is asked in the middle of the work: let it look something up, and not publish. */
   allow?: (topic: string) => boolean
   /** The id of the last event it has got: it goes on after that. `''` for none. Default: what the request says in
    * `Last-Event-ID`, where it is streamed to one. */
-  lastEventId?: string
+  lastEventId?: string | undefined
   /** Ends it when it aborts, a loop even while it waits. For a generator that is made of the events: give it the signal
    * of its stream, so that it does not wait for another event when its client has left. */
   signal?: AbortSignal
@@ -231,7 +232,7 @@ class SubscriptionIterator implements AsyncIterableIterator<SseEvent, undefined>
   /** The next event, where there is one. */
   #take(): SseEvent | undefined {
     if (this.#failure !== undefined) throw this.#failure.error
-    const { history, ids, whenBehind, isReplayed, counts } = this.#feed
+    const { history, whenBehind, isReplayed, counts } = this.#feed
     if (this.#missed !== 0) {
       const missed = this.#missed
       // Where it is not known whether it has missed any, it goes on.
@@ -239,7 +240,7 @@ class SubscriptionIterator implements AsyncIterableIterator<SseEvent, undefined>
       this.#goesOn = whenBehind !== 'disconnect'
       this.#missed = 0
       counts.gaps++
-      return gapEvent(missed, isReplayed ? ids.of(this.#position - 1) : undefined)
+      return gapEvent(missed, isReplayed ? this.#feed.idBefore(this.#position) : undefined)
     }
     while (this.#position < history.end) {
       const entry = history.at(this.#position++)
@@ -284,8 +285,14 @@ function checkSubscribe(options: SubscribeOptions): SubscribeOptions {
     throw new TypeError(
       `Cannot subscribe with ${describe(options)}: expected an object such as { topics: ['orders'] }`,
     )
-  const { topics, allow, lastEventId, signal } = options
-  if (allow !== undefined && typeof allow !== 'function')
+  const { topics, allow, lastEventId, signal, ...others } = options
+  const [unknown] = Object.keys(others)
+  if (unknown !== undefined)
+    throw new TypeError(
+      `Cannot subscribe with ${describe(unknown)}: expected topics, allow, lastEventId or signal`,
+    )
+  // Also where it is undefined: a slip must not let everything through.
+  if ('allow' in options && typeof allow !== 'function')
     throw new TypeError(`Cannot subscribe with allow ${describe(allow)}: it must be a function`)
   if (lastEventId !== undefined && typeof lastEventId !== 'string')
     throw new TypeError(

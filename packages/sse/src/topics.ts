@@ -27,7 +27,10 @@ export class Filter {
   has({ topics }: Entry): boolean {
     if (topics === undefined) return true
     return topics.some(
-      (topic) => this.#topics?.has(topic) !== false && this.#allow?.(topic) !== false,
+      // Nothing but true lets it through: a lookup that finds nothing does not.
+      (topic) =>
+        this.#topics?.has(topic) !== false &&
+        (this.#allow === undefined || this.#allow(topic) === true),
     )
   }
 }
