@@ -493,3 +493,10 @@ test('[broadcast 6.2] a reason that onEnd does not know is refused', () => {
     /^RangeError: Cannot disconnect for "because": expected one of client, done/,
   )
 })
+
+test('a signal that is none is refused', () => {
+  assert.throws(
+    () => new Broadcaster().subscribe({ signal: {} as never }),
+    /^TypeError: Cannot subscribe with signal .*: expected an AbortSignal/,
+  )
+})

@@ -63,9 +63,6 @@ export interface BroadcasterStats {
   readonly gaps: number
 }
 
-/** The feed of a broadcaster: for what reads it. */
-export let feedOf: (broadcaster: AnyBroadcaster) => Feed
-
 // oxlint-disable-next-line typescript/no-explicit-any -- whatever its events are
 export type AnyBroadcaster = Broadcaster<any>
 
@@ -245,10 +242,6 @@ export class Broadcaster<
     const key = this.#options.keyOf(event.type ?? 'message', data)
     if (key === undefined || topics === undefined) return key
     return `${key}\n${JSON.stringify(topics.toSorted())}`
-  }
-
-  static {
-    feedOf = (broadcaster) => broadcaster.#feed
   }
 }
 
