@@ -4,7 +4,7 @@
  * dealt with here, and neither side knows. */
 
 import type { BodySink, BodySource, Conn } from '@wakerobin/core'
-import { Chunk, encodeText } from '@wakerobin/core/adapter'
+import { Chunk, encodeText, isPromiseLike } from '@wakerobin/core/adapter'
 import type { CloseCause } from '@wakerobin/core/adapter'
 
 import { emptyComment, encodeEvent } from './encode.ts'
@@ -253,10 +253,6 @@ const reasonOf = {
 
 function isPast(time: number | undefined, now: number): boolean {
   return time !== undefined && now >= time
-}
-
-function isPromiseLike(value: unknown): value is PromiseLike<unknown> {
-  return typeof (value as { then?: unknown } | null | undefined)?.then === 'function'
 }
 
 const heartbeat = new Chunk(encodeText(emptyComment))

@@ -1,9 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
-import { Conn, Swansong } from '@wakerobin/core'
-import { StateMap } from '@wakerobin/core/adapter'
-
+import { connOf } from '../fixtures/fake-client.ts'
 import { lastEventId } from './index.ts'
 
 test('the id is what the client says in Last-Event-ID', () => {
@@ -47,20 +45,3 @@ test('a query parameter counts where there is no header, and only where it is as
   assert.equal(lastEventId(connOf('/?after='), options), undefined)
   assert.equal(lastEventId(connOf('/?before=7'), options), undefined)
 })
-
-/** A request as a server has received it, with one char a byte. */
-function connOf(target: string, rawHeaders: readonly string[] = []): Conn {
-  return new Conn({
-    method: 'GET',
-    target,
-    rawHeaders,
-    httpVersion: '1.1',
-    peerIp: undefined,
-    isSecure: false,
-    startTime: 0,
-    server: { swansong: new Swansong(), sharedState: new StateMap(), maxBodyBytes: 0 },
-    isDisconnected: false,
-    onDisconnect() {},
-    openBody: () => assert.fail('there is no body'),
-  })
-}

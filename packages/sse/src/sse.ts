@@ -2,7 +2,7 @@
 
 import { Conn } from '@wakerobin/core'
 import type { Halted, HandlerObject } from '@wakerobin/core'
-import { describe } from '@wakerobin/core/adapter'
+import { describe, isPromiseLike } from '@wakerobin/core/adapter'
 
 import { acceptsEventStream, varyByAccept } from './accept.ts'
 import type { EventStream } from './event-stream.ts'
@@ -85,10 +85,6 @@ export function sse<In = never>(
       }
     },
   }
-}
-
-function isPromiseLike(given: unknown): given is PromiseLike<SseAnswer> {
-  return typeof (given as { then?: unknown } | null | undefined)?.then === 'function'
 }
 
 class Context implements SseContext, StreamFollower {
