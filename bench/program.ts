@@ -24,7 +24,12 @@ const add = (conn: Conn): Conn => {
 }
 const addLater = async (conn: Conn): Promise<Conn> => add(conn)
 
-const server = { swansong: new Swansong(), sharedState: new StateMap(), maxBodyBytes: 0 }
+const server = {
+  swansong: new Swansong(),
+  sharedState: new StateMap(),
+  maxBodyBytes: 0,
+  onError() {},
+}
 const incoming: Incoming = {
   method: 'GET',
   target: '/',

@@ -1,11 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
+import { connOf } from '../fixtures/conn-of.ts'
 import { Conn, hasAfterSend, rawResponseHeaders, settleConn } from './conn.ts'
 import type { Halted } from './conn.ts'
-import type { Incoming } from './incoming.ts'
-import { StateMap } from './state.ts'
-import { Swansong } from './swansong.ts'
 import { testApp } from './testing.ts'
 
 test('ok() sets status 200 and the body, halts, and sets no content type', async () => {
@@ -389,23 +387,6 @@ test('a method added to Conn.prototype is there on every conn', async () => {
   assert.equal(response.status, 418)
   assert.equal(response.body, '')
 })
-
-function connOf(incoming: Partial<Incoming> = {}): Conn {
-  return new Conn({
-    method: 'GET',
-    target: '/',
-    rawHeaders: [],
-    httpVersion: '1.1',
-    peerIp: undefined,
-    isSecure: false,
-    startTime: 0,
-    server: { swansong: new Swansong(), sharedState: new StateMap(), maxBodyBytes: 1024 },
-    isDisconnected: false,
-    onDisconnect() {},
-    openBody: () => assert.fail('nobody reads the body'),
-    ...incoming,
-  })
-}
 
 test('withBody() lets go of the stream it replaces, but not of one that was taken', async () => {
   const released: string[] = []

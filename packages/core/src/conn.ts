@@ -8,6 +8,7 @@ import type { HeaderValue } from './header-map.ts'
 import type { Incoming } from './incoming.ts'
 import { isPromiseLike } from './is-promise-like.ts'
 import type { Method } from './method.ts'
+import type { OnError } from './program.ts'
 import { discardBody } from './pull-source.ts'
 import { RequestBody } from './request-body.ts'
 import { StateMap } from './state.ts'
@@ -46,6 +47,9 @@ export let failConn: (conn: Conn, status: number) => void
 
 /** Runs the `afterSend` callbacks, each on its own. A second call finds none. */
 export let settleConn: (conn: Conn, isSent: boolean, onError: (error: unknown) => void) => void
+
+/** What is told of errors of a conn's handlers. */
+export let onErrorOf: (conn: Conn) => OnError
 
 /** Whether anybody wants to know how the response ended. */
 export let hasAfterSend: (conn: Conn) => boolean
@@ -364,6 +368,7 @@ export class Conn<in P = never> {
       conn.#target = undefined
       conn.#incoming.pack?.()
     }
+    onErrorOf = (conn) => conn.#incoming.server.onError
     hasAfterSend = (conn) => conn.#afterSend !== undefined
     presetHeaders = (conn, raw) => {
       if (conn.#responseHeaders === undefined || conn.#responseHeaders.isEmpty) {

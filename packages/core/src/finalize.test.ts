@@ -1,13 +1,12 @@
 import assert from 'node:assert/strict'
 import { mock, test } from 'node:test'
 
+import { connOf } from '../fixtures/conn-of.ts'
 import type { Body, BodySource } from './body.ts'
 import { isBodySource } from './body.ts'
-import { Conn } from './conn.ts'
+import type { Conn } from './conn.ts'
 import { finalize } from './finalize.ts'
 import type { FinalResponse } from './finalize.ts'
-import { StateMap } from './state.ts'
-import { Swansong } from './swansong.ts'
 import { testApp } from './testing.ts'
 
 test('a conn without a status is a 404, for CONNECT a 501', () => {
@@ -41,7 +40,7 @@ test('a body in memory has its length in bytes, no body has length 0', () => {
 })
 
 test('the length of text is measured by the server’s own function', () => {
-  const conn = connOf('GET').withBody('text')
+  const conn = connOf({ method: 'GET' }).withBody('text')
   assert.equal(finalize(conn, (text) => text.length + 100).contentLength, 104)
 })
 
@@ -255,29 +254,13 @@ test('the headers of the handlers are sent in their order, and nothing is added'
 })
 
 function final(method: string, prepare: (conn: Conn) => unknown = () => {}): FinalResponse {
-  const conn = connOf(method)
+  const conn = connOf({ method })
   prepare(conn)
   return finalize(conn, Buffer.byteLength)
 }
 
 function spySource() {
   return { start: mock.fn<BodySource['start']>(), drained() {}, stop() {}, closed: mock.fn() }
-}
-
-function connOf(method: string): Conn {
-  return new Conn({
-    method,
-    target: '/',
-    rawHeaders: [],
-    httpVersion: '1.1',
-    peerIp: undefined,
-    isSecure: false,
-    startTime: 0,
-    server: { swansong: new Swansong(), sharedState: new StateMap(), maxBodyBytes: 1024 },
-    isDisconnected: false,
-    onDisconnect() {},
-    openBody: () => assert.fail('nobody reads the body'),
-  })
 }
 
 test('a Content-Length that a handler has set on a 204 or 205 is refused: what follows would be the body', () => {

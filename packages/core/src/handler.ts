@@ -4,6 +4,7 @@ import type { Conn, Halted } from './conn.ts'
 import type { HeaderMap } from './header-map.ts'
 import type { InitFn } from './info.ts'
 import type { Provided } from './state.ts'
+import type { Upgrade } from './upgrade.ts'
 
 /** All that a handler function may return: the conn, nothing, or a promise of either. */
 export type Result = Conn | void | Promise<Conn | void>
@@ -22,6 +23,11 @@ export interface HandlerParts {
   /** Runs when the run is over, in reverse order, whether this handler was reached or not and
    * whether the conn is halted or not: hence no state is known here. It may change the response. */
   readonly beforeSend?: (conn: Conn) => Result
+  /** Whether it takes over the connection. Asked left to right, until one says true, when all handlers and every
+   * `beforeSend` are done and the response is a switch of protocols: status 101, or 200 to a CONNECT. */
+  readonly hasUpgrade?: (upgrade: Upgrade) => boolean
+  /** Takes the connection over, when the head of the response is out. Only called where `hasUpgrade` said true. */
+  readonly upgrade?: (upgrade: Upgrade) => void | Promise<void>
 }
 
 /** A handler as an object with a `run`. */

@@ -1,5 +1,6 @@
 /** What a server gives to core for one request. Nothing in it is parsed before it is asked for. */
 
+import type { OnError } from './program.ts'
 import type { StateMap } from './state.ts'
 import type { Swansong } from './swansong.ts'
 
@@ -40,4 +41,6 @@ export interface ServerContext {
   readonly sharedState: StateMap
   /** The limit of a request body that is not given another, in bytes. */
   readonly maxBodyBytes: number
+  /** Told of what handlers did not catch. It never throws. */
+  readonly onError: OnError
 }

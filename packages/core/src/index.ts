@@ -41,5 +41,6 @@ export {
   type StopReason,
   type SwansongOptions,
 } from './swansong.ts'
+export type { Transport, Upgrade } from './upgrade.ts'
 export { type Guard } from './swansong/guard.ts'
 export { GuardReport, type GuardEntry } from './swansong/report.ts'

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { mock, test } from 'node:test'
 import { promiseHooks } from 'node:v8'
 
+import { connOf, contextOf } from '../fixtures/conn-of.ts'
 import { Conn } from './conn.ts'
 import { handlers } from './handlers.ts'
 import { HeaderMap } from './header-map.ts'
@@ -145,7 +146,7 @@ test('a handler object needs no run', async () => {
 
 test('what is no handler is refused when the app is compiled, with its place', () => {
   const expected =
-    'expected a function, an object with run, init or beforeSend, an array, a string, header fields, or undefined, null or false'
+    'expected a function, an object with run, init, beforeSend or upgrade, an array, a string, header fields, or undefined, null or false'
   for (const [handler, message] of [
     [1, `Cannot use 1 as a handler at app[0][1]: ${expected}`],
     [true, `Cannot use true as a handler at app[0][1]: ${expected}`],
@@ -287,7 +288,7 @@ test('an init that fails stops the start and is named', async () => {
 test('a run on an already halted conn runs no handler, but every beforeSend', async () => {
   const run = mock.fn()
   const beforeSend = mock.fn()
-  const conn = newConn().halt()
+  const conn = connOf().halt()
   assert.equal(await compile([run, { run, beforeSend }]).handle(conn), conn)
   assert.equal(await compile([run, { run, beforeSend }]).run(conn), conn)
   assert.equal(run.mock.callCount(), 0)
@@ -343,7 +344,7 @@ test('halt() in an async handler stops the sync and the async handlers after it'
 })
 
 test('a synchronous app returns its conn and no promise', () => {
-  const conn = newConn()
+  const conn = connOf()
   const program = compile([
     new HeaderMap({ a: '1' }),
     [State.new(new Trace()), { run() {}, beforeSend() {} }],
@@ -362,7 +363,7 @@ test('handlers before and after the one that returns a promise run synchronously
     () => void steps.push('b'),
     () => void steps.push('c'),
   ])
-  const pending = program.handle(newConn())
+  const pending = program.handle(connOf())
   assert.ok(pending instanceof Promise)
   assert.deepEqual(steps, ['a'])
   resolve()
@@ -379,7 +380,7 @@ test('one async handler costs one promise more than those it makes itself', () =
   const bare = async (): Promise<void> => {
     await settled
   }
-  const byProgram = countPromises(() => void program.handle(newConn()))
+  const byProgram = countPromises(() => void program.handle(connOf()))
   assert.equal(
     byProgram,
     countPromises(() => void bare()),
@@ -389,7 +390,7 @@ test('one async handler costs one promise more than those it makes itself', () =
 // ------------------------------------------------------------------------------ wrong results
 
 test('a handler that returns anything else is an error that names it', async () => {
-  const other = newConn()
+  const other = connOf()
   for (const [result, what] of [
     [null, 'null'],
     [false, 'false'],
@@ -490,7 +491,7 @@ test('an error is reported with the conn and the place of its handler', async ()
   const program = compile(['', [], [undefined, [auth]]].slice(1), 'app', (_, context) =>
     contexts.push(context),
   )
-  const conn = newConn()
+  const conn = connOf({ server: contextOf(program.onError) })
   await program.handle(conn)
   assert.equal(contexts[0]?.conn, conn)
   assert.equal(contexts[0]?.place, 'app[1][1][0] "auth"')
@@ -646,7 +647,7 @@ test('an onError that throws does not stop the request: its error is thrown as u
       throw failure
     },
   )
-  const conn = newConn()
+  const conn = connOf({ server: contextOf(program.onError) })
   assert.equal(program.handle(conn), conn)
   assert.equal(conn.status, 500)
   assert.deepEqual(uncaught(), [failure])
@@ -654,10 +655,11 @@ test('an onError that throws does not stop the request: its error is thrown as u
 
 test('without an onError, an error is thrown as uncaught and the request is answered', (t) => {
   const uncaught = captureMicrotasks(t)
-  const conn = newConn()
-  compile(() => {
+  const program = compile(() => {
     throw 'text'
-  }).handle(conn)
+  })
+  const conn = connOf({ server: contextOf(program.onError) })
+  program.handle(conn)
   assert.equal(conn.status, 500)
   assert.deepEqual(uncaught(), ['text'])
 })
@@ -667,7 +669,7 @@ test('without an onError, an error is thrown as uncaught and the request is answ
 test('Program.run() runs no beforeSend and throws what a handler throws', async () => {
   const error = new Error('boom')
   const beforeSend = mock.fn()
-  const conn = newConn()
+  const conn = connOf()
   const fine = compile([{ beforeSend }, (it: Conn) => it.withStatus(201)])
   assert.equal(fine.run(conn), conn)
   assert.equal(beforeSend.mock.callCount(), 0)
@@ -708,7 +710,7 @@ test('Program.run() runs no beforeSend and throws what a handler throws', async 
 })
 
 test('Program.run() returns a promise of its conn where a handler is async', async () => {
-  const conn = newConn()
+  const conn = connOf()
   const result = compile([async () => {}, async (it: Conn) => it.withStatus(202)]).run(conn)
   assert.ok(result instanceof Promise)
   assert.equal(await result, conn)
@@ -727,22 +729,6 @@ test('Program.init() gives each init the info', async () => {
   ]).init(info)
   assert.deepEqual(seen, [info])
 })
-
-function newConn(): Conn {
-  return new Conn({
-    method: 'GET',
-    target: '/',
-    rawHeaders: [],
-    httpVersion: '1.1',
-    peerIp: undefined,
-    isSecure: false,
-    startTime: 0,
-    server: { swansong: new Swansong(), sharedState: new StateMap(), maxBodyBytes: 1024 },
-    isDisconnected: false,
-    onDisconnect() {},
-    openBody: () => assert.fail('nobody reads the body'),
-  })
-}
 
 function deferred<T>(): { promise: Promise<T>; resolve: (value: T) => void } {
   let resolve!: (value: T) => void
@@ -790,7 +776,7 @@ test('a body whose closed() throws does not stop the answer to an error', (t) =>
       throw failure
     },
   }
-  const conn = newConn()
+  const conn = connOf({ server: contextOf(() => {}) })
   const program = compile(
     () => {
       conn.withBody(body)
@@ -815,4 +801,77 @@ test('an error that throws when it is looked at is a 500 like any other', async 
     assert.equal((await app.get('/')).status, 500)
     assert.equal(app.errors[0]?.error, proxy)
   }
+})
+
+// ---------------------------------------------------------- programs in handlers, and upgrades
+
+test('a part of an app answers for its errors, with places of its own and the onError of the server', async () => {
+  for (const isAsync of [false, true]) {
+    const errors: [unknown, string][] = []
+    const failure = new Error('boom')
+    const part = compile(
+      [
+        { beforeSend: (it: Conn) => it.withResponseHeader('Late', 'yes') },
+        function auth() {
+          if (isAsync) return Promise.reject(failure)
+          throw failure
+        },
+      ],
+      'GET /users',
+    )
+    const conn = connOf({
+      server: contextOf((error, { place }) => errors.push([error, place])),
+    })
+    assert.equal(await part.runPart(conn), conn)
+    assert.equal(conn.status, 500)
+    assert.deepEqual(errors, [[failure, 'GET /users[1] "auth"']])
+    assert.equal(conn.responseHeaders.has('late'), false)
+    assert.equal(await part.beforeSend(conn), conn)
+    assert.equal(conn.responseHeaders.get('late'), 'yes')
+  }
+})
+
+test('the first handler whose hasUpgrade says so takes the connection over', () => {
+  const asked: string[] = []
+  const taken: string[] = []
+  class Protocol {
+    readonly name: string
+    readonly #claims: boolean
+    constructor(name: string, claims: boolean) {
+      this.name = name
+      this.#claims = claims
+    }
+    hasUpgrade(): boolean {
+      asked.push(this.name)
+      return this.#claims
+    }
+    upgrade(): void {
+      taken.push(this.name)
+    }
+  }
+  const program = compile([
+    new Protocol('a', false),
+    [new Protocol('b', true)],
+    new Protocol('c', true),
+  ])
+  const upgrade = { conn: connOf(), takeTransport: () => assert.fail('nobody takes it') }
+  const upgrader = program.upgraderOf(upgrade)
+  assert.equal(upgrader?.place, 'app[1][0] "b"')
+  assert.deepEqual(asked, ['a', 'b'])
+  void upgrader.upgrade(upgrade)
+  assert.deepEqual(taken, ['b'])
+  assert.equal(compile(() => {}).upgraderOf(upgrade), undefined)
+})
+
+test('a handler with one of hasUpgrade and upgrade is refused', () => {
+  for (const half of [{ hasUpgrade: () => true }, { upgrade: () => {} }]) {
+    assert.throws(() => compile([half]), {
+      name: 'TypeError',
+      message:
+        'Cannot use the handler app[0]: it must have both hasUpgrade and upgrade, or neither',
+    })
+  }
+  assert.throws(() => compile([{ hasUpgrade: true, upgrade() {} }]), {
+    message: 'Cannot use the handler app[0]: its hasUpgrade must be a function, not true',
+  })
 })

@@ -4,7 +4,7 @@
  * ends the ones around it. Steps run synchronously until the first promise. */
 
 import { callSafely } from './call-safely.ts'
-import { Conn, failConn } from './conn.ts'
+import { Conn, failConn, onErrorOf } from './conn.ts'
 import { describe } from './describe.ts'
 import { clientErrorStatus } from './errors.ts'
 import type { HandlerFn, HandlerParts, Result } from './handler.ts'
@@ -13,6 +13,7 @@ import { isPromiseLike } from './is-promise-like.ts'
 import type { Info, InitFn } from './info.ts'
 import { HandlerSequence } from './sequence.ts'
 import { Swansong } from './swansong.ts'
+import type { Upgrade } from './upgrade.ts'
 
 /** Where a handler stands and what it is called: `app[1][0] "auth"`. */
 export type Place = string
@@ -34,12 +35,19 @@ interface Step {
   readonly place: Place
 }
 
-/** A compiled app: made by `compile`. */
+/** The handler that takes a connection over. */
+export interface Upgrader {
+  readonly upgrade: (upgrade: Upgrade) => void | PromiseLike<void>
+  readonly place: Place
+}
+
+/** A compiled app, or part of one: made by `compile`. */
 export class Program {
   readonly #runs: readonly HandlerFn[]
   readonly #places: readonly Place[]
   readonly #beforeSends: readonly Step[]
   readonly #inits: readonly { readonly init: InitFn; readonly place: Place }[]
+  readonly #upgraders: readonly PossibleUpgrader[]
   /** Told of what handlers did not catch. It never throws: what it throws itself is uncaught. */
   readonly onError: OnError
 
@@ -48,6 +56,7 @@ export class Program {
     this.#places = plan.steps.map((step) => step.place)
     this.#beforeSends = plan.beforeSends.toReversed()
     this.#inits = plan.inits
+    this.#upgraders = plan.upgraders
     this.onError = onError
   }
 
@@ -73,19 +82,34 @@ export class Program {
    * @returns The conn; a promise of it only where a handler returned a promise. */
   handle(conn: Conn): Conn | Promise<Conn> {
     const pending = this.#step(conn, 0, true)
-    if (pending !== undefined) return this.#rest(conn, pending, true)
-    return this.#beforeSend(conn)
+    if (pending !== undefined) return this.#rest(conn, pending, true, true)
+    return this.beforeSend(conn)
+  }
+
+  /** Takes a conn through the handlers alone, for a handler that chooses among programs, as a router does. It
+   * calls `beforeSend` and `upgraderOf` of the chosen one from its own `beforeSend` and `hasUpgrade`.
+   *
+   * Never throws: an error has become the response, and was reported with the place in this program. */
+  runPart(conn: Conn): Conn | Promise<Conn> {
+    const pending = this.#step(conn, 0, true)
+    return pending === undefined ? conn : this.#rest(conn, pending, true, false)
   }
 
   /** Takes a conn through the handlers alone, for handlers that call others; throws what they throw. */
   run(conn: Conn): Conn | Promise<Conn> {
     const pending = this.#step(conn, 0, false)
-    return pending === undefined ? conn : this.#rest(conn, pending, false)
+    return pending === undefined ? conn : this.#rest(conn, pending, false, false)
+  }
+
+  /** The handler that takes over the connection: the first, in the order of the tuple, whose `hasUpgrade` says so.
+   * @throws What a `hasUpgrade` throws. */
+  upgraderOf(upgrade: Upgrade): Upgrader | undefined {
+    return this.#upgraders.find((upgrader) => upgrader.hasUpgrade(upgrade))
   }
 
   /** Runs the steps from `at` on until one returns a promise.
-   * @param isWhole Whether this program is the app, which answers for its errors. */
-  #step(conn: Conn, at: number, isWhole: boolean): Pending | undefined {
+   * @param answers Whether this program answers for its errors. */
+  #step(conn: Conn, at: number, answers: boolean): Pending | undefined {
     const runs = this.#runs
     try {
       for (; at < runs.length && !conn.isHalted; at++) {
@@ -97,29 +121,29 @@ export class Program {
         throw wrongResult(result, this.#places[at]!)
       }
     } catch (error) {
-      if (!isWhole) throw error
+      if (!answers) throw error
       this.#fail(conn, error, this.#places[at]!)
     }
     return undefined
   }
 
-  async #rest(conn: Conn, first: Pending, isWhole: boolean): Promise<Conn> {
+  async #rest(conn: Conn, first: Pending, answers: boolean, isWhole: boolean): Promise<Conn> {
     for (let pending: Pending | undefined = first; pending !== undefined;) {
       const at: number = pending.at
       try {
         const result: unknown = await pending.promise
         if (result !== conn && result !== undefined) throw wrongResult(result, this.#places[at]!)
       } catch (error) {
-        if (!isWhole) throw error
+        if (!answers) throw error
         this.#fail(conn, error, this.#places[at]!)
       }
-      pending = this.#step(conn, at + 1, isWhole)
+      pending = this.#step(conn, at + 1, answers)
     }
-    return isWhole ? this.#beforeSend(conn) : conn
+    return isWhole ? this.beforeSend(conn) : conn
   }
 
-  /** Runs every `beforeSend`, each on its own: one that throws does not stop the others. */
-  #beforeSend(conn: Conn): Conn | Promise<Conn> {
+  /** Runs every `beforeSend`, each on its own: one that throws does not stop the others. Never throws. */
+  beforeSend(conn: Conn): Conn | Promise<Conn> {
     for (let at = 0; at < this.#beforeSends.length; at++) {
       const pending = this.#oneBeforeSend(conn, at)
       if (pending !== undefined) return this.#beforeSendRest(conn, pending, at)
@@ -161,7 +185,7 @@ export class Program {
     failConn(conn, clientStatus ?? 500)
     // What fails because conn.signal has aborted is no news.
     const isOfClient = clientStatus !== undefined || (conn.isDisconnected && isAbort(error))
-    if (!isOfClient) this.onError(error, { conn, place })
+    if (!isOfClient) onErrorOf(conn)(error, { conn, place })
   }
 }
 
@@ -174,6 +198,11 @@ interface Plan {
   readonly steps: Step[]
   readonly beforeSends: Step[]
   readonly inits: { readonly init: InitFn; readonly place: Place }[]
+  readonly upgraders: PossibleUpgrader[]
+}
+
+interface PossibleUpgrader extends Upgrader {
+  readonly hasUpgrade: (upgrade: Upgrade) => boolean
 }
 
 /** Compiles an app.
@@ -182,7 +211,7 @@ interface Plan {
  * not throw; where it does, that error is thrown from a task of its own, as uncaught.
  * @throws {TypeError} When something in the app is no handler; the message names its place. */
 export function compile(app: unknown, name = 'app', onError: OnError = rethrow): Program {
-  const plan: Plan = { steps: [], beforeSends: [], inits: [] }
+  const plan: Plan = { steps: [], beforeSends: [], inits: [], upgraders: [] }
   addHandler(plan, app, name, new Set())
   return new Program(plan, guarded(onError))
 }
@@ -220,22 +249,34 @@ function addHandler(plan: Plan, handler: unknown, path: string, around: Set<unkn
 }
 
 function addObject(plan: Plan, handler: object, path: string): void {
-  const { run, init, beforeSend, name } = handler as HandlerParts & {
+  const { run, init, beforeSend, hasUpgrade, upgrade, name } = handler as HandlerParts & {
     readonly run?: (conn: Conn) => Result
   }
-  if (run === undefined && init === undefined && beforeSend === undefined)
-    throw notAHandler(handler, path)
+  const parts = { run, init, beforeSend, hasUpgrade, upgrade }
+  if (Object.values(parts).every((part) => part === undefined)) throw notAHandler(handler, path)
   const place = placeOf(path, typeof name === 'string' ? name : classNameOf(handler))
-  for (const [part, value] of Object.entries({ run, init, beforeSend })) {
+  for (const [part, value] of Object.entries(parts)) {
     if (value !== undefined && typeof value !== 'function') {
       throw new TypeError(
         `Cannot use the handler ${place}: its ${part} must be a function, not ${describe(value)}`,
       )
     }
   }
+  if ((hasUpgrade === undefined) !== (upgrade === undefined)) {
+    throw new TypeError(
+      `Cannot use the handler ${place}: it must have both hasUpgrade and upgrade, or neither`,
+    )
+  }
   if (init !== undefined) plan.inits.push({ init: (info) => init.call(handler, info), place })
   if (beforeSend !== undefined)
     plan.beforeSends.push({ run: (conn) => beforeSend.call(handler, conn), place })
+  if (hasUpgrade !== undefined && upgrade !== undefined) {
+    plan.upgraders.push({
+      hasUpgrade: (asked) => hasUpgrade.call(handler, asked),
+      upgrade: (taken) => upgrade.call(handler, taken),
+      place,
+    })
+  }
   if (run !== undefined) plan.steps.push({ run: (conn) => run.call(handler, conn), place })
 }
 
@@ -257,7 +298,7 @@ function notAHandler(handler: unknown, path: string, hint = ''): TypeError {
   return new TypeError(
     `Cannot use ${describe(handler)} as a handler at ${path}: ${
       hint ||
-      'expected a function, an object with run, init or beforeSend, an array, a string, header fields, or undefined, null or false'
+      'expected a function, an object with run, init, beforeSend or upgrade, an array, a string, header fields, or undefined, null or false'
     }`,
   )
 }

@@ -1,13 +1,12 @@
 import assert from 'node:assert/strict'
 import { mock, test } from 'node:test'
 
+import { incomingOf } from '../fixtures/conn-of.ts'
 import { encodeText } from './body.ts'
 import { BodyAbortedError, BodyTooLongError, MalformedBodyError } from './errors.ts'
 import { HeaderMap } from './header-map.ts'
 import type { HeadersInput } from './header-map.ts'
 import { RequestBody } from './request-body.ts'
-import { StateMap } from './state.ts'
-import { Swansong } from './swansong.ts'
 import { testApp } from './testing.ts'
 import type { TestRequest } from './testing.ts'
 
@@ -341,19 +340,7 @@ function bodyOf(
 ): RequestBody {
   const map = new HeaderMap(headers)
   return new RequestBody(
-    {
-      method: 'POST',
-      target: '/',
-      rawHeaders: map.toRawHeaders(),
-      httpVersion: '1.1',
-      peerIp: undefined,
-      isSecure: false,
-      startTime: 0,
-      server: { swansong: new Swansong(), sharedState: new StateMap(), maxBodyBytes: 1024 },
-      isDisconnected: false,
-      onDisconnect() {},
-      openBody,
-    },
+    incomingOf({ method: 'POST', rawHeaders: map.toRawHeaders(), openBody }),
     map,
   )
 }

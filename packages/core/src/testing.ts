@@ -118,6 +118,7 @@ export class TestApp {
       swansong,
       sharedState: shared,
       maxBodyBytes: options.maxBodyBytes ?? 1024 * 1024,
+      onError: this.#program.onError,
     }
     this.#info = new Info({
       listeners: options.listeners ?? [],

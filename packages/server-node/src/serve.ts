@@ -131,7 +131,8 @@ export function prepare(app: unknown, options: ServeOptions): NodeServer {
     batchIntervalMs: checkAtLeastZero('shutdown.batchIntervalMs', shutdown.batchIntervalMs ?? 50),
   }
   const program = compile(app, 'app', onError)
-  const context = { swansong, sharedState: new StateMap(), maxBodyBytes }
+  const { onError: report } = program
+  const context = { swansong, sharedState: new StateMap(), maxBodyBytes, onError: report }
   return new NodeServer(program, context, settings)
 }
 

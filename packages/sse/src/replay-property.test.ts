@@ -1234,7 +1234,12 @@ function incoming(lastEventId: string): Incoming {
   }
 }
 
-const server = { swansong: new Swansong(), sharedState: new StateMap(), maxBodyBytes: 0 }
+const server = {
+  swansong: new Swansong(),
+  sharedState: new StateMap(),
+  maxBodyBytes: 0,
+  onError() {},
+}
 
 /** A whole number from the environment.
  * @throws {RangeError} When it is none. */
