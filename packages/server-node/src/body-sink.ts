@@ -305,6 +305,9 @@ export class ResponseSink implements BodySink, Watcher {
     if (!this.#isOver) {
       this.#finish()
       this.#call(() => this.#source.closed(bodies.closeCause))
+      // Before node does it with an error whose stack it makes, and nobody sees.
+      const { req } = this.response
+      if (req.complete) req.destroy()
       this.#socket.destroy()
     }
     settle(this.#conn, this.#exchange, false)

@@ -43,6 +43,7 @@ export class Connection {
   #watchers: Watcher | Set<Watcher> | undefined
   readonly #halfClosedMs: number
   #isEnding = false
+  #isCorked = false
 
   constructor(socket: Socket, halfClosedMs: number) {
     this.socket = socket
@@ -55,7 +56,7 @@ export class Connection {
 
   /** Whether no request is being answered. */
   get isIdle(): boolean {
-    return this.#response === undefined || this.#response.writableFinished
+    return this.#response === undefined || isFinished(this.#response)
   }
 
   /** Whether it has said goodbye: a request that comes now cannot be answered any more. RFC 9112 §9.6. */
@@ -69,7 +70,7 @@ export class Connection {
     // Without a socket: it has to wait for the one before it.
     if (previous !== undefined && response.socket === null) {
       const earlier = (this.#earlier ??= [])
-      while (earlier[0]?.response.writableFinished === true) earlier.shift()
+      while (earlier.length > 0 && isFinished(earlier[0]!.response)) earlier.shift()
       if (earlier.length < mostEarlier)
         earlier.push({ response: previous, startTime: this.startTime })
     } else if (this.#earlier !== undefined) this.#earlier = undefined
@@ -96,7 +97,7 @@ export class Connection {
 
   #open(): Begun[] {
     if (this.isIdle) return []
-    const earlier = this.#earlier?.filter(({ response }) => !response.writableFinished) ?? []
+    const earlier = this.#earlier?.filter(({ response }) => !isFinished(response)) ?? []
     return [...earlier, { response: this.#response!, startTime: this.startTime }]
   }
 
@@ -106,7 +107,7 @@ export class Connection {
    * the client may have sent another request by then. Without it, the connection ends all the same. */
   closeAfterResponse(onKept?: (response: ServerResponse) => void): void {
     const response = this.#response
-    if (response === undefined || response.writableFinished || response === this.#last) return
+    if (response === undefined || isFinished(response) || response === this.#last) return
     if (this.#last !== undefined) this.#last.shouldKeepAlive = this.#wasKept
     const saysKept = response.headersSent && response.shouldKeepAlive
     this.#last = response
@@ -133,6 +134,19 @@ export class Connection {
       if (!this.#response!.headersSent) this.socket.write(answer)
       this.socket.destroy()
     }
+  }
+
+  /** Lets what is written in this turn go out together. */
+  cork(): void {
+    if (this.#isCorked) return
+    this.#isCorked = true
+    this.socket.cork()
+    process.nextTick(uncork, this)
+  }
+
+  uncork(): void {
+    this.#isCorked = false
+    this.socket.uncork()
   }
 
   /** Says the last words on the connection. */
@@ -173,6 +187,12 @@ export class Connection {
     if (this.#isEnding) return
     this.#isEnding = true
     this.socket.end()
+    // A slow client takes what is written first.
+    if (this.socket.writableLength === 0) this.#waitForItsEnd()
+    else this.socket.once('finish', () => this.#waitForItsEnd())
+  }
+
+  #waitForItsEnd(): void {
     let rounds = 10
     this.#whileItMoves(
       200,
@@ -205,6 +225,12 @@ export class Connection {
   }
 }
 
+/** Whether a response is over. From Node 24 on, `writableFinished` only knows of those that node itself has ended. */
+function isFinished(response: ServerResponse): boolean {
+  const { writableFinished, writableEnded, writableLength, socket } = response
+  return writableFinished || (writableEnded && socket === null && writableLength === 0)
+}
+
 /** Those who watch now: a copy, as they may leave while they are told. */
 function listOf(watchers: Watcher | Set<Watcher> | undefined): readonly Watcher[] {
   if (watchers === undefined) return []
@@ -221,6 +247,10 @@ function pathOf(target: string): string {
 
 const connectionOf = Symbol('connection')
 type SocketWithConnection = Socket & { [connectionOf]?: Connection }
+
+function uncork(connection: Connection): void {
+  connection.uncork()
+}
 
 // Listeners for all sockets, rather than closures for each.
 function endSoon(this: SocketWithConnection): void {

@@ -11,7 +11,8 @@ import type { Connection } from './connections.ts'
 /** What all requests of a server share. */
 export interface NodeContext extends ServerContext {
   readonly bodies: ActiveBodies
-  readonly onError: OnError
+  /** The fields of a head that say that the connection is kept, and for how long, and the empty line behind them. */
+  readonly keepAliveFields: string
 }
 
 /** How long the body of a request may be left unread while an event stream goes on, in milliseconds. */

@@ -24,6 +24,7 @@ import type { Bound } from './listen.ts'
 import { serverGuardLabel } from './open-report.ts'
 import type { OpenWork } from './open-report.ts'
 import { send } from './send.ts'
+import { keepAliveFieldsOf } from './send-whole.ts'
 import { Shutdown } from './shutdown.ts'
 import type { Part, ShutdownTimes, Tally } from './shutdown.ts'
 
@@ -67,7 +68,11 @@ export class NodeServer implements Part {
 
   constructor(program: Program, context: ServerContext, settings: ServerSettings) {
     this.#program = program
-    this.#context = { ...context, bodies: this.#bodies, onError: program.onError }
+    this.#context = {
+      ...context,
+      bodies: this.#bodies,
+      keepAliveFields: keepAliveFieldsOf(keepAliveMs),
+    }
     this.#settings = settings
     this.#connections = new Connections(settings.halfClosedMs)
     this.#closed = new Promise((resolve) => {
@@ -139,7 +144,7 @@ export class NodeServer implements Part {
   #makeServer(): Server {
     const server = createServer({
       noDelay: true,
-      keepAliveTimeout: 5_000,
+      keepAliveTimeout: keepAliveMs,
       headersTimeout: 10_000,
       requestTimeout: 60_000,
       connectionsCheckingInterval: 5_000,
@@ -387,6 +392,9 @@ export class NodeServer implements Part {
     this.#resolveClosed()
   }
 }
+
+/** How long a connection is kept for another request, in milliseconds. */
+const keepAliveMs = 5000
 
 /** How often node looks for half heads while the server stops, in milliseconds. */
 const watchMs = 25
