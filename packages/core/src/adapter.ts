@@ -10,7 +10,14 @@ export {
   type CloseCause,
 } from './body.ts'
 export { callSafely } from './call-safely.ts'
-export { failConn, hasAfterSend, packConn, presetHeaders, settleConn } from './conn.ts'
+export {
+  failConn,
+  hasAfterSend,
+  packConn,
+  pendingPlaceOf,
+  presetHeaders,
+  settleConn,
+} from './conn.ts'
 export { describe } from './describe.ts'
 export { finalize, type FinalResponse } from './finalize.ts'
 export { closeInfo } from './info.ts'

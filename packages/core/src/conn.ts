@@ -54,6 +54,12 @@ export let onErrorOf: (conn: Conn) => OnError
 /** Whether anybody wants to know how the response ended. */
 export let hasAfterSend: (conn: Conn) => boolean
 
+/** Notes the place of the handler whose promise is waited for. */
+export let markPending: (conn: Conn, place: string) => void
+
+/** The place of the handler whose promise was waited for last; undefined where none was. */
+export let pendingPlaceOf: (conn: Conn) => string | undefined
+
 /** Keeps the request in as little memory as it takes. What was changed in its headers is kept as it is. */
 export let packConn: (conn: Conn) => void
 
@@ -91,6 +97,7 @@ export class Conn<in P = never> {
   #pushedPaths: string[] | undefined
   #afterSend: AfterSend[] | undefined
   #controller: AbortController | undefined
+  #pendingPlace: string | undefined
 
   /** For servers: wraps what they received. */
   constructor(incoming: Incoming) {
@@ -148,9 +155,11 @@ export class Conn<in P = never> {
     return this.#requestBody
   }
 
-  /** The `Host` of the request, where it has exactly one. */
+  /** The `Host` of the request, where it has exactly one; else the host of a target that names it. */
   get host(): string | undefined {
-    return this.requestHeaders.getSingle('host')
+    const { requestHeaders } = this
+    if (requestHeaders.has('host')) return requestHeaders.getSingle('host')
+    return authorityOf(this.#incoming.target)
   }
 
   /** `1.0`, `1.1` or `2.0`. */
@@ -173,13 +182,14 @@ export class Conn<in P = never> {
     return this.#incoming.startTime
   }
 
-  /** Whether the client has left before its response was complete. One that has only ended its side
-   * of the connection counts as gone, too, and is answered all the same. */
+  /** Whether the client has left before its response was complete, or was answered because the handlers took too
+   * long. One that has only ended its side of the connection counts as gone, too, and is answered all the same. */
   get isDisconnected(): boolean {
     return this.#incoming.isDisconnected
   }
 
-  /** Aborts when the client leaves before its response is complete; see `isDisconnected`. A stop does
+  /** Aborts when the client leaves before its response is complete, or when the time that the server gives to handlers
+   * is over; see `isDisconnected`. A stop does
    * not abort it: a request that was read completes; see `conn.swansong.signal`. */
   get signal(): AbortSignal {
     if (this.#controller === undefined) {
@@ -368,6 +378,10 @@ export class Conn<in P = never> {
       conn.#target = undefined
       conn.#incoming.pack?.()
     }
+    markPending = (conn, place) => {
+      conn.#pendingPlace = place
+    }
+    pendingPlaceOf = (conn) => conn.#pendingPlace
     onErrorOf = (conn) => conn.#incoming.server.onError
     hasAfterSend = (conn) => conn.#afterSend !== undefined
     presetHeaders = (conn, raw) => {
@@ -397,11 +411,19 @@ function splitTarget(target: string): Target {
     : { path: origin.slice(0, at), querystring: origin.slice(at + 1), hasQuery: true }
 }
 
-/** `http://host/path?query`, as clients of proxies send it, without scheme and host: RFC 9112 §3.2.2. */
+/** `http://host/path?query`, as clients of proxies send it: RFC 9112 §3.2.2. */
+const absoluteForm = /^[a-z][a-z0-9+.-]*:\/\/(?:[^/?@]*@)?([^/?]*)/i
+
+/** The target without scheme and host. */
 function originForm(target: string): string {
   if (target.startsWith('/')) return target
-  const absolute = /^[a-z][a-z0-9+.-]*:\/\/[^/?]*/i.exec(target)
+  const absolute = absoluteForm.exec(target)
   if (absolute === null) return target // `*`, or the authority of CONNECT
   const rest = target.slice(absolute[0].length)
   return rest.startsWith('/') ? rest : `/${rest}`
+}
+
+/** The host and port that the target names, without the user. */
+function authorityOf(target: string): string | undefined {
+  return absoluteForm.exec(target)?.[1]
 }

@@ -28,6 +28,8 @@ export class Connection {
   startTime = 0
   /** Whether part of a request's head has come, and not the rest. Only known while the server stops. */
   isReceiving = false
+  /** Whether it is one too many: what it asks for is refused. */
+  isExcess = false
   /** The response to the newest request. Responses are sent in the order of the requests, so when
    * this one is finished, all are. */
   #response: ServerResponse | undefined
@@ -127,6 +129,8 @@ export class Connection {
   refuse(answer: string | undefined): void {
     if (this.#isEnding) return
     if (answer === undefined) this.socket.destroy()
+    // What is left of the body of a request that was answered: a second answer would be taken for the next one's.
+    else if (this.isIdle && this.#response?.req.complete === false) this.end()
     else if (this.isIdle) this.say(answer)
     else if (this.#response!.req.complete) this.closeAfterResponse()
     else {
@@ -245,6 +249,9 @@ function pathOf(target: string): string {
   return target.replace(/^[a-z][a-z\d+.-]*:\/\/[^/?#]*/i, '').split('?', 1)[0]!
 }
 
+/** How long a connection that is one too many may be silent, in milliseconds. */
+const excessMs = 1000
+
 const connectionOf = Symbol('connection')
 type SocketWithConnection = Socket & { [connectionOf]?: Connection }
 
@@ -271,6 +278,9 @@ function methodsOf({ on, addListener, prependListener }: Socket): ListenerMethod
 export class Connections implements Iterable<Connection> {
   readonly #open = new Set<Connection>()
   readonly #halfClosedMs: number
+  readonly #most: number
+  /** How many of those that are open are above that. */
+  #excess = 0
   readonly #onSocketClose: (this: SocketWithConnection) => void
   #onEmpty: (() => void) | undefined
   #empty: Promise<void> | undefined
@@ -278,9 +288,11 @@ export class Connections implements Iterable<Connection> {
   /** How many there have been. */
   accepted = 0
 
-  /** @param halfClosedMs How long a client that has ended its side is waited for. */
-  constructor(halfClosedMs: number) {
+  /** @param halfClosedMs How long a client that has ended its side is waited for.
+   * @param most How many may be open at a time. */
+  constructor(halfClosedMs: number, most: number = Infinity) {
     this.#halfClosedMs = halfClosedMs
+    this.#most = most
     const forget = (connection: Connection): void => this.#forget(connection)
     this.#onSocketClose = function () {
       forget(this[connectionOf]!)
@@ -292,10 +304,19 @@ export class Connections implements Iterable<Connection> {
     const connection = new Connection(socket, this.#halfClosedMs)
     ;(socket as SocketWithConnection)[connectionOf] = connection
     this.#shareListenerMethods(socket)
+    if (this.#open.size - this.#excess >= this.#most) this.#limitExcess(connection)
     this.#open.add(connection)
     this.accepted++
     socket.on('end', onSocketEnd)
     socket.on('close', this.#onSocketClose)
+  }
+
+  /** Gives a connection that is one too many a moment to say something, and to be told so. */
+  #limitExcess(connection: Connection): void {
+    connection.isExcess = true
+    this.#excess++
+    const timeout = setTimeout(() => connection.end(), excessMs).unref()
+    connection.socket.once('close', () => clearTimeout(timeout))
   }
 
   /** Node gives each socket three closures that know nothing of it: 300 bytes that all sockets can share. */
@@ -309,6 +330,7 @@ export class Connections implements Iterable<Connection> {
 
   #forget(connection: Connection): void {
     this.#open.delete(connection)
+    if (connection.isExcess) this.#excess--
     connection.closed()
     if (this.#open.size === 0) this.#onEmpty?.()
   }

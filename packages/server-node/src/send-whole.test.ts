@@ -74,7 +74,7 @@ test('a client that pipelines and does not read is not read on, and gets every a
   })
   const client = await server.connect()
   client.socket.pause()
-  const count = 5_000
+  const count = 3_000
   client.send(get('/').repeat(count))
   let before = -1
   // Until the server has come to rest.
@@ -86,8 +86,15 @@ test('a client that pipelines and does not read is not read on, and gets every a
   await turns()
   assert.ok(handled < count, `${handled} handled while nothing was read`)
   client.socket.resume()
-  for (let at = 0; at < count; at++) assert.equal((await client.response()).body.length, 8_000)
-  assert.equal(handled, count)
+  const pieces: Buffer[] = []
+  await until('every request is answered', () => {
+    pieces.push(client.take())
+    return handled === count && pieces.at(-1)!.length === 0
+  })
+  const heads = Buffer.concat(pieces).toString('latin1').split(body)
+  assert.equal(heads.pop(), '')
+  assert.equal(heads.length, count)
+  for (const head of heads) assert.match(head, /^HTTP\/1\.1 200 OK\r\n[^]*\r\n\r\n$/)
 })
 
 test('an answer before the end of an upload leaves the connection as it was', async (t) => {
@@ -158,7 +165,7 @@ test('fields that were received are not sent on where no response may have them'
   }
 })
 
-test('the time a connection is kept is said in whole seconds, and not at all where there is none', () => {
+test('the time a connection is kept is said in whole seconds, and not at all where it has no limit', () => {
   assert.equal(keepAliveFieldsOf(5500), 'Connection: keep-alive\r\nKeep-Alive: timeout=5\r\n\r\n')
-  assert.equal(keepAliveFieldsOf(0), 'Connection: keep-alive\r\n\r\n')
+  assert.equal(keepAliveFieldsOf(Infinity), 'Connection: keep-alive\r\n\r\n')
 })

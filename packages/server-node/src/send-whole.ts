@@ -61,7 +61,7 @@ export function sendWhole(
 /** The fields that say that the connection is kept, as node says it, and the end of a head. */
 export function keepAliveFieldsOf(keepAliveMs: number): string {
   const seconds = Math.floor(keepAliveMs / 1000)
-  const timeout = keepAliveMs === 0 ? '' : `Keep-Alive: timeout=${seconds}\r\n`
+  const timeout = keepAliveMs === Infinity ? '' : `Keep-Alive: timeout=${seconds}\r\n`
   return `Connection: keep-alive\r\n${timeout}\r\n`
 }
 

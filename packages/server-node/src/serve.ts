@@ -8,6 +8,8 @@ import { addressToBind } from './address.ts'
 import type { AddressOptions } from './address.ts'
 import { reportOnStderr } from './report.ts'
 import type { Hook, HookOptions, HookPhase } from './hooks.ts'
+import { checkLimits } from './limits.ts'
+import type { LimitOptions } from './limits.ts'
 import type { OpenReport } from './open-report.ts'
 import type { Phase } from './phase.ts'
 import { NodeServer } from './server.ts'
@@ -23,17 +25,6 @@ export interface ServeOptions extends AddressOptions {
   onError?: OnError
   limits?: LimitOptions
   shutdown?: ShutdownOptions
-}
-
-/** What a client may ask of the server. */
-export interface LimitOptions {
-  /** The longest request body that is read, in bytes, where a handler sets no other limit; a longer
-   * one is a 413. `Infinity` for none. Default 1 MiB. */
-  bodyBytes?: number
-  /** How long a client that has ended its side of the connection is waited for without a byte being
-   * sent to it, in milliseconds. Some clients end their side after the request and read on; most have
-   * left, and a handler that does not look at `conn.signal` may never notice. Default 10 000. */
-  halfClosedMs?: number
 }
 
 /** How a stop goes: see [the guide](../../../docs/guide/stopping.md). Of several servers on one swansong
@@ -120,10 +111,10 @@ export const serve: AppFunction<ServeOptions, Promise<ServerHandle>> = async (
 export function prepare(app: unknown, options: ServeOptions): NodeServer {
   const swansong = options.swansong ?? new Swansong()
   const onError = options.onError ?? reportOnStderr
-  const { limits = {}, shutdown = {} } = options
-  const maxBodyBytes = checkAtLeastZero('limits.bodyBytes', limits.bodyBytes ?? 1024 * 1024)
+  const { shutdown = {} } = options
+  const limits = checkLimits(options.limits ?? {})
   const settings = {
-    halfClosedMs: checkAtLeastZero('limits.halfClosedMs', limits.halfClosedMs ?? 10_000),
+    limits,
     ...checkTimes(shutdown),
     lingerMs: checkAtLeastZero('shutdown.lingerMs', shutdown.lingerMs ?? 500),
     headTimeoutMs: checkAtLeastZero('shutdown.headTimeoutMs', shutdown.headTimeoutMs ?? 500),
@@ -132,7 +123,12 @@ export function prepare(app: unknown, options: ServeOptions): NodeServer {
   }
   const program = compile(app, 'app', onError)
   const { onError: report } = program
-  const context = { swansong, sharedState: new StateMap(), maxBodyBytes, onError: report }
+  const context = {
+    swansong,
+    sharedState: new StateMap(),
+    maxBodyBytes: limits.bodyBytes,
+    onError: report,
+  }
   return new NodeServer(program, context, settings)
 }
 

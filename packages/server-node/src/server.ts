@@ -6,9 +6,9 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import { Server as NetServer } from 'node:net'
 import type { Socket } from 'node:net'
 
-import { Conn, Info, isMethod } from '@wakerobin/core'
+import { Conn, Info } from '@wakerobin/core'
 import type { Guard, Listener, Swansong } from '@wakerobin/core'
-import { closeInfo } from '@wakerobin/core/adapter'
+import { closeInfo, failConn, pendingPlaceOf } from '@wakerobin/core/adapter'
 import type { Program, ServerContext } from '@wakerobin/core/adapter'
 
 import { StartError } from './address.ts'
@@ -18,26 +18,40 @@ import { maxTimerMs } from './clock.ts'
 import { Connections } from './connections.ts'
 import type { Connection } from './connections.ts'
 import { notImplemented, refusalOf, requestTimeout } from './client-error.ts'
+import { examine } from './examine.ts'
 import { Exchange, type NodeContext } from './exchange.ts'
+import { expectationOf, type Expectation } from './expect.ts'
+import { HandlerTimeoutError } from './handler-timeout.ts'
+import { nodeHeadersCount, nodeOptions } from './limits.ts'
+import type { Limits } from './limits.ts'
 import { bindAll, urlOf } from './listen.ts'
 import type { Bound } from './listen.ts'
 import { serverGuardLabel } from './open-report.ts'
 import type { OpenWork } from './open-report.ts'
+import { refuse } from './refuse.ts'
+import { settle, settleWhenOver } from './respond.ts'
 import { send } from './send.ts'
 import { keepAliveFieldsOf } from './send-whole.ts'
 import { Shutdown } from './shutdown.ts'
 import type { Part, ShutdownTimes, Tally } from './shutdown.ts'
+import { limitUnread } from './unread-body.ts'
+import { WriteStalls } from './write-stalls.ts'
 
 /** The times and numbers of the options, all of them given. */
 export interface ServerSettings extends ShutdownTimes {
-  readonly halfClosedMs: number
+  readonly limits: Limits
   readonly lingerMs: number
   readonly headTimeoutMs: number
   readonly streamsPerBatch: number
   readonly batchIntervalMs: number
 }
 
-type Held = [response: ServerResponse, connection: Connection]
+type Held = [
+  response: ServerResponse,
+  connection: Connection,
+  framing: number,
+  awaitsContinue: boolean,
+]
 
 export class NodeServer implements Part {
   readonly shutdown: Shutdown
@@ -68,13 +82,15 @@ export class NodeServer implements Part {
 
   constructor(program: Program, context: ServerContext, settings: ServerSettings) {
     this.#program = program
+    const { halfClosedMs, connections, writeStallMs, keepAliveMs } = settings.limits
     this.#context = {
       ...context,
       bodies: this.#bodies,
+      stalls: new WriteStalls(writeStallMs),
       keepAliveFields: keepAliveFieldsOf(keepAliveMs),
     }
     this.#settings = settings
-    this.#connections = new Connections(settings.halfClosedMs)
+    this.#connections = new Connections(halfClosedMs, connections)
     this.#closed = new Promise((resolve) => {
       this.#resolveClosed = resolve
     })
@@ -135,31 +151,33 @@ export class NodeServer implements Part {
   #release(): void {
     const held = this.#held ?? []
     this.#held = undefined
-    for (const [response, connection] of held) {
-      if (this.#isLeaving) this.#handleLast(response, connection)
-      else this.#handle(response, connection)
+    for (const request of held) {
+      if (this.#isLeaving) this.#handleLast(...request)
+      else this.#handle(...request)
     }
   }
 
   #makeServer(): Server {
-    const server = createServer({
-      noDelay: true,
-      keepAliveTimeout: keepAliveMs,
-      headersTimeout: 10_000,
-      requestTimeout: 60_000,
-      connectionsCheckingInterval: 5_000,
-    })
+    const { limits } = this.#settings
+    const server = createServer({ noDelay: true, ...nodeOptions(limits) })
+    server.maxHeadersCount = nodeHeadersCount(limits)
     // A client may shut down its side after the request and still wait for the answer.
     ;(server as Server & { httpAllowHalfOpen: boolean }).httpAllowHalfOpen = true
     server.on('connection', (socket) => this.#accept(socket))
     server.on('request', (request: IncomingMessage, response: ServerResponse) =>
-      this.#receive(request, response),
+      this.#receive(request, response, 'none'),
     )
+    // Node would say "100 Continue" before anybody wants the body.
+    for (const event of ['checkContinue', 'checkExpectation'])
+      server.on(event, (request: IncomingMessage, response: ServerResponse) =>
+        this.#receive(request, response, expectationOf(request)),
+      )
     server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
       const connection = this.#connections.of(socket)
       const isLate = error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
       // Before the first byte node counts as late what only is silent.
       if (isLate && this.#isWatching) connection.isReceiving = socket.bytesRead > 0
+      else if (isLate && socket.bytesRead === 0) connection.end()
       else connection.refuse(refusalOf(error))
     })
     // A tunnel, which nobody makes here. Node has let go of the socket, its errors and its bytes.
@@ -176,7 +194,7 @@ export class NodeServer implements Part {
     if (this.#isCut || (this.#isLeaving && !this.isServing)) socket.destroy()
   }
 
-  #receive(request: IncomingMessage, response: ServerResponse): void {
+  #receive(request: IncomingMessage, response: ServerResponse, expects: Expectation): void {
     const connection = this.#connections.of(request.socket)
     if (connection.isOver) {
       // Too late. Not handled, because nobody would hear of it; but read, because a socket with unread
@@ -187,29 +205,66 @@ export class NodeServer implements Part {
     }
     connection.began(response)
     if (this.#isStopping) this.#countAnswer(response)
-    if (this.#held !== undefined) this.#held.push([response, connection])
-    else if (this.#isLeaving) this.#handleLast(response, connection)
-    else this.#handle(response, connection)
+    const framing = connection.isExcess ? 503 : examine(request, this.#settings.limits)
+    if (framing >= 400 || expects === 'other') {
+      refuse(response, connection, framing >= 400 ? framing : 417)
+      return
+    }
+    const isAwaiting = expects === 'continue'
+    if (this.#held !== undefined) this.#held.push([response, connection, framing, isAwaiting])
+    else if (this.#isLeaving) this.#handleLast(response, connection, framing, isAwaiting)
+    else this.#handle(response, connection, framing, isAwaiting)
   }
 
   /** Handles what may be the last request of its connection. */
-  #handleLast(response: ServerResponse, connection: Connection): void {
-    this.#closeAfterResponse(connection)
+  #handleLast(...request: Held): void {
+    this.#closeAfterResponse(request[1])
     // When all that has come is parsed, the last of it is known: that one says close.
-    setImmediate(() => this.#handle(response, connection))
+    setImmediate(() => this.#handle(...request))
   }
 
-  #handle(response: ServerResponse, connection: Connection): void {
-    if (!isMethod(response.req.method!)) {
-      // node's parser knows methods that are not registered for HTTP: RFC 9110 §15.6.2.
-      response.writeHead(501, ['Content-Length', '0']).end()
-      return
-    }
-    const exchange = new Exchange(response, connection, this.#context)
+  #handle(...[response, connection, framing, awaitsContinue]: Held): void {
+    const exchange = new Exchange(response, connection, this.#context, framing, awaitsContinue)
     const conn = new Conn(exchange)
     const handled = this.#program.handle(conn)
     if (handled === conn) this.#respond(conn, exchange)
-    else void (handled as Promise<Conn>).then(() => this.#respond(conn, exchange))
+    else if (this.#settings.limits.handlerMs === Infinity)
+      void (handled as Promise<Conn>).then(() => this.#respond(conn, exchange))
+    else void this.#respondInTime(handled as Promise<Conn>, conn, exchange)
+  }
+
+  /** Responds when the handlers are done, or with a 503 when their time is over. */
+  async #respondInTime(handled: Promise<Conn>, conn: Conn, exchange: Exchange): Promise<void> {
+    const { handlerMs } = this.#settings.limits
+    let isLate = false
+    const timeout = setTimeout(
+      () => {
+        isLate = true
+        this.#expire(conn, exchange)
+      },
+      Math.min(handlerMs, maxTimerMs),
+    )
+    await handled
+    clearTimeout(timeout)
+    if (!isLate) return this.#respond(conn, exchange)
+    // What it has made meanwhile is let go. Whoever waits for the end of the response is told.
+    failConn(conn, 503)
+    const { response } = exchange
+    if (response.writableFinished || response.destroyed) settle(conn, exchange, false)
+    else settleWhenOver(conn, exchange)
+  }
+
+  /** Answers with a 503 for handlers that are not done. */
+  #expire(conn: Conn, exchange: Exchange): void {
+    const { response, connection, onError } = exchange
+    const place = pendingPlaceOf(conn) ?? 'the handlers'
+    // Nobody may be left who reads the rest.
+    if (!response.req.complete) connection.closeAfterResponse()
+    failConn(conn, 503)
+    // Before anybody hears of it: what a handler sets on the conn from now on is too late.
+    this.#send(conn, exchange)
+    onError(new HandlerTimeoutError(place, this.#settings.limits.handlerMs), { conn, place })
+    exchange.expire()
   }
 
   #respond(conn: Conn, exchange: Exchange): void {
@@ -233,6 +288,7 @@ export class NodeServer implements Part {
 
   #send(conn: Conn, exchange: Exchange): void {
     try {
+      if (exchange.framing !== 0) limitUnread(exchange)
       send(conn, exchange)
     } catch (error) {
       // Not known to happen; but one request must not end the process.
@@ -392,9 +448,6 @@ export class NodeServer implements Part {
     this.#resolveClosed()
   }
 }
-
-/** How long a connection is kept for another request, in milliseconds. */
-const keepAliveMs = 5000
 
 /** How often node looks for half heads while the server stops, in milliseconds. */
 const watchMs = 25
