@@ -18,6 +18,8 @@ export const requestTimeout: string = closing('408 Request Timeout')
 /** RFC 9110 §15.6.2. */
 export const notImplemented: string = closing('501 Not Implemented')
 
-function closing(status: string): string {
-  return `HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`
+/** @param body Plain text, in ASCII. */
+export function closing(status: string, body = ''): string {
+  const type = body === '' ? '' : 'Content-Type: text/plain\r\n'
+  return `HTTP/1.1 ${status}\r\nConnection: close\r\n${type}Content-Length: ${body.length}\r\n\r\n${body}`
 }

@@ -1,6 +1,14 @@
 /** `@wakerobin/server-node`: runs an app on node:http. */
 
-export { StartError, type AddressOptions } from './address.ts'
+export {
+  StartError,
+  type AddressOptions,
+  type FdListenOptions,
+  type ListenOptions,
+  type ServerListenOptions,
+  type TcpListenOptions,
+  type UnixListenOptions,
+} from './address.ts'
 export type { Hook, HookOptions, HookPhase, HookReport } from './hooks.ts'
 export type { OpenReport, RequestEntry } from './open-report.ts'
 export type { Phase } from './phase.ts'
@@ -14,3 +22,4 @@ export {
   type ShutdownOptions,
 } from './serve.ts'
 export { onShutdown, type ShutdownReport, type Tally } from './shutdown.ts'
+export type { TlsOptions, TlsSource } from './tls.ts'
