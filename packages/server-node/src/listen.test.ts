@@ -90,7 +90,7 @@ test('what cannot be bound for another reason has that of the system in its mess
   )
 })
 
-test('one app is served on several sockets, and each conn knows which one it came in on', async (t) => {
+test('[stopping 10.5] one app is served on several sockets until the stop closes all of them, and each conn knows which one it came in on', async (t) => {
   const path = join(folderOf(t), 'app.sock')
   const given = await listening(t, { port: 0 })
   let info: Info | undefined

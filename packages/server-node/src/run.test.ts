@@ -260,7 +260,7 @@ describe('run', { concurrency: 3 }, () => {
     }
   })
 
-  test('a connection that comes while no server runs on a handed-over socket waits for the next one', async (t) => {
+  test('[stopping 10.4] a connection that comes while no server runs on a handed-over socket waits for the next one', async (t) => {
     const socket = new BoundSocket('127.0.0.1', 0)
     t.after(() => socket.close())
     const start = (): Program =>

@@ -62,7 +62,7 @@ async function assertAnswers(t: TestContext, path: string): Promise<void> {
   client.socket.destroy()
 }
 
-test('the file of a socket is alone in its folder, has its mode, and is removed by the stop', async (t) => {
+test('[stopping 10.3] the file of a socket is alone in its folder, has its mode, and is removed by the stop', async (t) => {
   const folder = folderOf(t)
   const umask = process.umask(0o022)
   t.after(() => process.umask(umask))
@@ -143,7 +143,7 @@ test('of servers that start at once on a path one gets it, whether a dead one wa
   }
 })
 
-test('the stop removes no file but its own', async (t) => {
+test('[stopping 10.3] the stop removes no file but its own', async (t) => {
   const path = join(folderOf(t), 'app.sock')
   const server = await startAt(t, path)
   rmSync(path)

@@ -474,7 +474,7 @@ test('[stopping 1.4] over TLS idle connections end in order', async (t) => {
   assert.equal((await stopped).outcome, 'clean')
 })
 
-test('a handshake that does not go on does not hold the stop: not longer than a head', async (t) => {
+test('[stopping 10.2] a handshake that does not go on does not hold the stop: not longer than a head', async (t) => {
   const pass = ownTime(t)
   const shutdown = { lingerMs: 100, headTimeoutMs: 200, deadlineMs: 20_000 }
   const server = await start(t, 'hello', { tls: inMemory, shutdown })
@@ -495,7 +495,7 @@ test('a handshake that does not go on does not hold the stop: not longer than a 
   assert.equal((await stopped).outcome, 'clean')
 })
 
-test('a handshake that is done after the listener was closed is served, and its connection ends', async (t) => {
+test('[stopping 10.2] a handshake that is done after the listener was closed is served, and its connection ends', async (t) => {
   const pass = ownTime(t)
   const shutdown = { lingerMs: 100, headTimeoutMs: 200, deadlineMs: 20_000 }
   const server = await start(t, 'hello', { tls: inMemory, shutdown })
