@@ -251,6 +251,20 @@ test('a conn tells what the server knows of its request', async () => {
   assert.equal(response.conn.swansong, app.swansong)
 })
 
+test('a conn tells which of the listeners it came in on, where there are any', async () => {
+  const tcp = { kind: 'tcp', host: '127.0.0.1', port: 443, isSecure: true } as const
+  const unix = { kind: 'unix', path: '/run/app.sock', isSecure: false } as const
+  const app = testApp(() => {}, { listeners: [tcp, unix] })
+  const { conn } = await app.get('/')
+  assert.deepEqual([conn.listener, conn.isSecure], [tcp, true])
+  const other = await app.get('/', { listener: unix })
+  assert.deepEqual([other.conn.listener, other.conn.isSecure], [unix, false])
+  const proxied = await app.get('/', { listener: unix, isSecure: true })
+  assert.equal(proxied.conn.isSecure, true)
+  const bare = await testApp(() => {}).get('/')
+  assert.deepEqual([bare.conn.listener, bare.conn.isSecure], [undefined, false])
+})
+
 test('the host is undefined where the request has none or several', () => {
   assert.equal(connOf({ rawHeaders: ['Host', 'a.test'] }).host, 'a.test')
   assert.equal(connOf({ rawHeaders: [] }).host, undefined)

@@ -6,6 +6,7 @@ import { describe } from './describe.ts'
 import { HeaderMap } from './header-map.ts'
 import type { HeaderValue } from './header-map.ts'
 import type { Incoming } from './incoming.ts'
+import type { Listener } from './info.ts'
 import { isPromiseLike } from './is-promise-like.ts'
 import type { Method } from './method.ts'
 import type { OnError } from './program.ts'
@@ -175,6 +176,12 @@ export class Conn<in P = never> {
   /** Whether the connection is encrypted. */
   get isSecure(): boolean {
     return this.#incoming.isSecure
+  }
+
+  /** The one of `info.listeners` that the request came in on, the very object. Undefined where the app runs
+   * without sockets of its own, as in a test that names none. */
+  get listener(): Listener | undefined {
+    return this.#incoming.listener
   }
 
   /** When the request was received, in milliseconds on the clock of `performance.now()`. */

@@ -38,6 +38,8 @@ function isOtherMethod({ rawPacket, bytesParsed = Infinity }: ParserError): bool
   return otherMethod.test(line) && bytesParsed <= line.indexOf(' ')
 }
 
-function closing(status: string): string {
-  return `HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`
+/** @param body Plain text, in ASCII. */
+export function closing(status: string, body = ''): string {
+  const type = body === '' ? '' : 'Content-Type: text/plain\r\n'
+  return `HTTP/1.1 ${status}\r\nConnection: close\r\n${type}Content-Length: ${body.length}\r\n\r\n${body}`
 }

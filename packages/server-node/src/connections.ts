@@ -3,6 +3,8 @@
 import type { ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 
+import type { Listener } from '@wakerobin/core'
+
 import { maxTimerMs } from './clock.ts'
 import type { OpenRequest } from './open-report.ts'
 
@@ -19,9 +21,15 @@ export interface Watcher {
   ended?(): void
 }
 
+/** What a connection has come in on. */
+export interface Entrance {
+  readonly listener: Listener
+}
+
 /** A client's connection. */
 export class Connection {
   readonly socket: Socket
+  readonly entrance: Entrance
   /** The client's address, IPv4 as such also where the socket has it mapped into IPv6. */
   readonly peerIp: string | undefined
   /** When the newest request came, as `performance.now()` has it. */
@@ -47,8 +55,9 @@ export class Connection {
   #isEnding = false
   #isCorked = false
 
-  constructor(socket: Socket, halfClosedMs: number) {
+  constructor(socket: Socket, entrance: Entrance, halfClosedMs: number) {
     this.socket = socket
+    this.entrance = entrance
     this.#halfClosedMs = Math.min(halfClosedMs, maxTimerMs)
     // Node's own way to close after the last response, which would destroy the socket at once.
     socket.destroySoon = endSoon
@@ -300,8 +309,8 @@ export class Connections implements Iterable<Connection> {
   }
 
   /** Takes in a new socket until it closes. */
-  add(socket: Socket): void {
-    const connection = new Connection(socket, this.#halfClosedMs)
+  add(socket: Socket, entrance: Entrance): Connection {
+    const connection = new Connection(socket, entrance, this.#halfClosedMs)
     ;(socket as SocketWithConnection)[connectionOf] = connection
     this.#shareListenerMethods(socket)
     if (this.#open.size - this.#excess >= this.#most) this.#limitExcess(connection)
@@ -309,6 +318,7 @@ export class Connections implements Iterable<Connection> {
     this.accepted++
     socket.on('end', onSocketEnd)
     socket.on('close', this.#onSocketClose)
+    return connection
   }
 
   /** Gives a connection that is one too many a moment to say something, and to be told so. */
@@ -338,6 +348,11 @@ export class Connections implements Iterable<Connection> {
   /** The connection of a socket that was added. */
   of(socket: Socket): Connection {
     return (socket as SocketWithConnection)[connectionOf]!
+  }
+
+  /** The connection of a socket; undefined where it was not added. */
+  find(socket: Socket): Connection | undefined {
+    return (socket as SocketWithConnection)[connectionOf]
   }
 
   get size(): number {

@@ -2,7 +2,7 @@
 
 import type { IncomingMessage, ServerResponse } from 'node:http'
 
-import { BodyAbortedError, BodyTooLongError, type OnError } from '@wakerobin/core'
+import { BodyAbortedError, BodyTooLongError, type Listener, type OnError } from '@wakerobin/core'
 import type { Incoming, ServerContext } from '@wakerobin/core/adapter'
 
 import type { ActiveBodies } from './body-sink.ts'
@@ -111,6 +111,10 @@ export class Exchange implements Incoming {
 
   get isSecure(): boolean {
     return 'encrypted' in this.connection.socket
+  }
+
+  get listener(): Listener {
+    return this.connection.entrance.listener
   }
 
   get isDisconnected(): boolean {

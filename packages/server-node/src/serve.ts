@@ -53,9 +53,10 @@ export interface ShutdownOptions {
 
 /** A server that is listening. */
 export interface ServerHandle extends AsyncDisposable {
-  /** Where a browser on this machine reaches it, as `http://localhost:8080/`; undefined for a Unix socket. */
+  /** Where a browser on this machine reaches it, as `http://localhost:8080/`: at its first port. Undefined where it
+   * has none, but Unix sockets alone. */
   readonly url: string | undefined
-  /** The addresses it is bound to; the first is the primary one. */
+  /** What it is bound to, in the order of the options. */
   readonly listeners: readonly Listener[]
   readonly swansong: Swansong
   /** Where it is in its life. Servers on one swansong share it. */
@@ -66,6 +67,10 @@ export interface ServerHandle extends AsyncDisposable {
    * read are answered.
    * @returns `stopped`. */
   shutDown(): Promise<ShutdownReport>
+  /** Reads every certificate anew, from its files or from the function that gives it: new connections get the new
+   * one, open ones keep theirs. Files are looked at without this too: see `checkFilesMs` of `tls`.
+   * @throws {Error} When one cannot be used: the former one is kept then. */
+  reloadTls(): Promise<void>
   /** Calls back at the stop: see the function of that name. */
   onShutdown(phase: HookPhase, hook: Hook, options?: HookOptions): Disposable
   /** What is open now, on all servers of its swansong. */
@@ -81,7 +86,7 @@ export interface ServerHandle extends AsyncDisposable {
  * console.log(await (await fetch(server.url!)).text()) // hello
  * await server.shutDown()
  * ```
- * @throws {StartError} When the address is not valid or cannot be bound.
+ * @throws {StartError} When an address is not valid or cannot be bound, or a certificate cannot be used.
  * @throws {TypeError} When something in the app is no handler. */
 export const serve: AppFunction<ServeOptions, Promise<ServerHandle>> = async (
   app: unknown,
@@ -101,6 +106,7 @@ export const serve: AppFunction<ServeOptions, Promise<ServerHandle>> = async (
     },
     stopped: shutdown.done,
     shutDown,
+    reloadTls: () => server.reloadTls(),
     onShutdown: (phase, hook, hookOptions) => shutdown.onShutdown(phase, hook, hookOptions),
     report: () => shutdown.report(),
     [Symbol.asyncDispose]: async () => void (await shutDown()),

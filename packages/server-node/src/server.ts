@@ -1,10 +1,9 @@
 /** A running server: http servers on one or more addresses, one app, one stop. */
 
 import { setMaxListeners } from 'node:events'
-import { createServer } from 'node:http'
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
-import { Server as NetServer } from 'node:net'
 import type { Socket } from 'node:net'
+import type { TLSSocket } from 'node:tls'
 
 import { Conn, Info } from '@wakerobin/core'
 import type { Guard, Listener, Swansong } from '@wakerobin/core'
@@ -22,10 +21,12 @@ import { examine } from './examine.ts'
 import { Exchange, type NodeContext } from './exchange.ts'
 import { expectationOf, type Expectation } from './expect.ts'
 import { HandlerTimeoutError } from './handler-timeout.ts'
+import { Handshakes } from './handshakes.ts'
 import { nodeHeadersCount, nodeOptions } from './limits.ts'
 import type { Limits } from './limits.ts'
-import { bindAll, urlOf } from './listen.ts'
+import { bindAll, closeGiven, urlOf } from './listen.ts'
 import type { Bound } from './listen.ts'
+import { makeHttpServer } from './make-http-server.ts'
 import { serverGuardLabel } from './open-report.ts'
 import type { OpenWork } from './open-report.ts'
 import { refuse } from './refuse.ts'
@@ -56,6 +57,7 @@ type Held = [
 export class NodeServer implements Part {
   readonly shutdown: Shutdown
   readonly #connections: Connections
+  readonly #handshakes: Handshakes = new Handshakes()
   readonly #bodies: ActiveBodies = new ActiveBodies()
   /** Resolves when nothing of this server is open any more. */
   readonly #closed: Promise<void>
@@ -76,6 +78,8 @@ export class NodeServer implements Part {
   /** Whether node tells us of half heads. */
   #isWatching = false
   #isCut = false
+  /** Whether connections are ended as soon as they are idle. */
+  #isEnding = false
   #answered = 0
   #refused = 0
   #resolveClosed!: () => void
@@ -116,16 +120,16 @@ export class NodeServer implements Part {
    * left open then. */
   async start(binds: readonly Bind[]): Promise<void> {
     const { swansong, shutdown } = this
-    if (shutdown.phase !== 'running') throw new StartError(stoppedBefore)
+    if (shutdown.phase !== 'running') {
+      closeGiven(binds)
+      throw new StartError(stoppedBefore)
+    }
     this.#guard = swansong.guard(serverGuardLabel)
     shutdown.join(this, this.#settings)
     try {
-      this.#bound = await bindAll(binds, () => this.#makeServer())
+      this.#bound = await bindAll(binds, (bound) => this.#makeServer(bound))
       // A stop that came before has found nothing to close.
-      if (shutdown.phase !== 'running') {
-        this.#closeListeners()
-        for (const { server } of this.#bound) server.close()
-      }
+      if (shutdown.phase !== 'running') for (const bound of this.#bound) bound.finish()
       const { listeners, url } = this
       const info = new Info({ listeners, url, swansong, shared: this.#context.sharedState })
       if (shutdown.phase === 'running') {
@@ -157,13 +161,18 @@ export class NodeServer implements Part {
     }
   }
 
-  #makeServer(): Server {
+  #makeServer(bound: Bound): Server {
     const { limits } = this.#settings
-    const server = createServer({ noDelay: true, ...nodeOptions(limits) })
+    const server = makeHttpServer(bound.tls?.options, { noDelay: true, ...nodeOptions(limits) })
     server.maxHeadersCount = nodeHeadersCount(limits)
-    // A client may shut down its side after the request and still wait for the answer.
-    ;(server as Server & { httpAllowHalfOpen: boolean }).httpAllowHalfOpen = true
-    server.on('connection', (socket) => this.#accept(socket))
+    if (bound.tls === undefined) server.on('connection', (socket) => this.#accept(socket, bound))
+    else {
+      server.on('connection', (socket) => this.#shakeHands(socket, bound.tls!.handshakeTimeoutMs))
+      server.on('secureConnection', (socket: TLSSocket) => {
+        this.#handshakes.end(socket)
+        this.#accept(socket, bound)
+      })
+    }
     server.on('request', (request: IncomingMessage, response: ServerResponse) =>
       this.#receive(request, response, 'none'),
     )
@@ -173,7 +182,8 @@ export class NodeServer implements Part {
         this.#receive(request, response, expectationOf(request)),
       )
     server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
-      const connection = this.#connections.of(socket)
+      const connection = this.#connections.find(socket)
+      if (connection === undefined) return this.#handshakes.refuse(error, socket as TLSSocket)
       const isLate = error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
       // Before the first byte node counts as late what only is silent.
       if (isLate && this.#isWatching) connection.isReceiving = socket.bytesRead > 0
@@ -188,10 +198,21 @@ export class NodeServer implements Part {
     return server
   }
 
-  #accept(socket: Socket): void {
-    this.#connections.add(socket)
+  #accept(socket: Socket, bound: Bound): void {
+    const connection = this.#connections.add(socket, bound)
     // Taken in by the system in the moment in which the listener was closed.
-    if (this.#isCut || (this.#isLeaving && !this.isServing)) socket.destroy()
+    if (this.#isRefusing) socket.destroy()
+    else if (this.#isEnding) this.#after(this.#settings.lingerMs, () => this.#endIdle([connection]))
+  }
+
+  /** A socket that is to be a connection when its client has shown that it speaks TLS. */
+  #shakeHands(socket: Socket, timeoutMs: number): void {
+    this.#handshakes.begin(socket, timeoutMs)
+    if (this.#isRefusing) socket.destroy()
+  }
+
+  get #isRefusing(): boolean {
+    return this.#isCut || (this.#isLeaving && !this.isServing)
   }
 
   #receive(request: IncomingMessage, response: ServerResponse, expects: Expectation): void {
@@ -317,15 +338,20 @@ export class NodeServer implements Part {
   }
 
   async stop(): Promise<void> {
-    const { lingerMs, streamsPerBatch, batchIntervalMs } = this.#settings
+    const { lingerMs, headTimeoutMs, streamsPerBatch, batchIntervalMs } = this.#settings
     this.#leave()
     if (this.isServing) this.#release()
-    else for (const connection of this.#connections) connection.socket.destroy()
+    else this.#destroyAll()
     this.#bodies.stop(streamsPerBatch, batchIntervalMs)
     this.#watchHeads()
-    this.#after(lingerMs, () => this.#endIdle([...this.#connections]))
+    this.#isEnding = true
+    this.#after(lingerMs, () => {
+      this.#endIdle([...this.#connections])
+      this.#handshakes.destroySilent()
+      this.#after(headTimeoutMs, () => this.#handshakes.destroyAll())
+    })
     // An init in progress may finish what it has begun, as a request may.
-    await Promise.allSettled([this.#connections.empty(), this.#init])
+    await Promise.allSettled([this.#isEmpty(), this.#init])
     this.#finish()
   }
 
@@ -333,17 +359,28 @@ export class NodeServer implements Part {
     this.#isCut = true
     this.#bodies.closeCause = 'stop'
     this.#closeListeners()
-    for (const connection of this.#connections) connection.socket.destroy()
-    await this.#connections.empty()
+    this.#destroyAll()
+    await this.#isEmpty()
     this.#finish()
+  }
+
+  #destroyAll(): void {
+    for (const connection of this.#connections) connection.socket.destroy()
+    this.#handshakes.destroyAll()
+  }
+
+  /** Resolves when no client is connected any more. */
+  async #isEmpty(): Promise<void> {
+    await this.#handshakes.empty() // first: those that succeed are connections then
+    await this.#connections.empty()
   }
 
   work(): OpenWork {
     const isStream = (response: ServerResponse): boolean => this.#bodies.isStream(response)
     const connections = [...this.#connections]
     return {
-      connections: connections.length,
-      idle: connections.filter(({ isIdle }) => isIdle).length,
+      connections: connections.length + this.#handshakes.size,
+      idle: this.#handshakes.size + connections.filter(({ isIdle }) => isIdle).length,
       requests: connections.flatMap((connection) => connection.requests(isStream)),
     }
   }
@@ -384,15 +421,26 @@ export class NodeServer implements Part {
     }
     let quiet = 0
     for (let turns = 0; quiet < 3 && isPatient(turns) && !this.#isCut; turns++) {
-      const before = this.#connections.accepted
+      const before = this.#accepted
       await new Promise((resolve) => setImmediate(resolve))
-      quiet = this.#connections.accepted === before ? quiet + 1 : 0
+      quiet = this.#accepted === before ? quiet + 1 : 0
     }
   }
 
+  get #accepted(): number {
+    return this.#connections.accepted + this.#handshakes.begun
+  }
+
   #closeListeners(): void {
-    // Not http.Server's close: it destroys sockets whose request is already on its way.
-    for (const { server } of this.#bound) NetServer.prototype.close.call(server)
+    for (const bound of this.#bound) bound.close()
+  }
+
+  /** Reads the certificates anew.
+   * @throws {Error} When one cannot be used: the former one is kept then, and every other one is read. */
+  async reloadTls(): Promise<void> {
+    const all = new Set(this.#bound.flatMap(({ tls }) => tls ?? []))
+    const results = await Promise.allSettled([...all].map((tls) => tls.reload()))
+    for (const result of results) if (result.status === 'rejected') throw result.reason
   }
 
   /** Has node tell us of requests whose head is not complete: only its parser knows. It looks for heads that take
@@ -442,8 +490,7 @@ export class NodeServer implements Part {
 
   #finish(): void {
     this.#bodies.cancel()
-    // Nothing is left for it to cut: it only ends node's timer that looks for slow requests.
-    for (const { server } of this.#bound) server.close()
+    for (const bound of this.#bound) bound.finish()
     this.#guard?.release()
     this.#resolveClosed()
   }
