@@ -17,7 +17,7 @@ import { ActiveBodies } from './body-sink.ts'
 import { maxTimerMs } from './clock.ts'
 import { Connections } from './connections.ts'
 import type { Connection } from './connections.ts'
-import { notImplemented, refusalOf, requestTimeout } from './client-error.ts'
+import { refusalOf, requestTimeout } from './client-error.ts'
 import { Exchange, type NodeContext } from './exchange.ts'
 import { bindAll, urlOf } from './listen.ts'
 import type { Bound } from './listen.ts'
@@ -26,6 +26,7 @@ import type { OpenWork } from './open-report.ts'
 import { send } from './send.ts'
 import { Shutdown } from './shutdown.ts'
 import type { Part, ShutdownTimes, Tally } from './shutdown.ts'
+import { maySwitch, upgradeOptions, Upgrades } from './upgrade.ts'
 
 /** The times and numbers of the options, all of them given. */
 export interface ServerSettings extends ShutdownTimes {
@@ -45,6 +46,7 @@ export class NodeServer implements Part {
   /** Resolves when nothing of this server is open any more. */
   readonly #closed: Promise<void>
   readonly #program: Program
+  readonly #upgrades: Upgrades
   readonly #context: NodeContext
   readonly #settings: ServerSettings
   #guard: Guard | undefined
@@ -70,6 +72,7 @@ export class NodeServer implements Part {
     this.#context = { ...context, bodies: this.#bodies, onError: program.onError }
     this.#settings = settings
     this.#connections = new Connections(settings.halfClosedMs)
+    this.#upgrades = new Upgrades(program, this.#connections, context.swansong)
     this.#closed = new Promise((resolve) => {
       this.#resolveClosed = resolve
     })
@@ -138,6 +141,7 @@ export class NodeServer implements Part {
 
   #makeServer(): Server {
     const server = createServer({
+      ...upgradeOptions,
       noDelay: true,
       keepAliveTimeout: 5_000,
       headersTimeout: 10_000,
@@ -147,9 +151,10 @@ export class NodeServer implements Part {
     // A client may shut down its side after the request and still wait for the answer.
     ;(server as Server & { httpAllowHalfOpen: boolean }).httpAllowHalfOpen = true
     server.on('connection', (socket) => this.#accept(socket))
-    server.on('request', (request: IncomingMessage, response: ServerResponse) =>
-      this.#receive(request, response),
-    )
+    const receive = (request: IncomingMessage, response: ServerResponse): void =>
+      this.#receive(request, response)
+    server.on('request', receive)
+    this.#upgrades.watch(server, receive)
     server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
       const connection = this.#connections.of(socket)
       const isLate = error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
@@ -157,15 +162,11 @@ export class NodeServer implements Part {
       if (isLate && this.#isWatching) connection.isReceiving = socket.bytesRead > 0
       else connection.refuse(refusalOf(error))
     })
-    // A tunnel, which nobody makes here. Node has let go of the socket, its errors and its bytes.
-    server.on('connect', (_request, socket: Socket) => {
-      socket.on('error', () => {}).resume()
-      this.#connections.of(socket).say(notImplemented)
-    })
     return server
   }
 
   #accept(socket: Socket): void {
+    if (this.#connections.has(socket)) return // given back to node: see upgrade.ts
     this.#connections.add(socket)
     // Taken in by the system in the moment in which the listener was closed.
     if (this.#isCut || (this.#isLeaving && !this.isServing)) socket.destroy()
@@ -209,12 +210,13 @@ export class NodeServer implements Part {
 
   #respond(conn: Conn, exchange: Exchange): void {
     const { response, connection } = exchange
-    if (!this.#isLeaving || response.socket !== null || connection.socket.destroyed) {
+    const waits = this.#isLeaving || maySwitch(conn)
+    if (!waits || response.socket !== null || connection.socket.destroyed) {
       this.#send(conn, exchange)
       return
     }
     // It waits for a response before it, and another request may come meanwhile: whether this is the last on
-    // the connection is known when its turn has come.
+    // the connection is known when its turn has come. Nor can protocols be switched before.
     const go = (): void => {
       connection.unwatch(watcher)
       response.off('socket', onTurn)
@@ -228,6 +230,7 @@ export class NodeServer implements Part {
 
   #send(conn: Conn, exchange: Exchange): void {
     try {
+      if (maySwitch(conn) && this.#upgrades.take(conn, exchange)) return
       send(conn, exchange)
     } catch (error) {
       // Not known to happen; but one request must not end the process.
@@ -273,6 +276,7 @@ export class NodeServer implements Part {
     this.#bodies.closeCause = 'stop'
     this.#closeListeners()
     for (const connection of this.#connections) connection.socket.destroy()
+    this.#upgrades.cut()
     await this.#connections.empty()
     this.#finish()
   }
