@@ -93,12 +93,12 @@ test('the status is undefined until one is set', () => {
   assert.equal(conn.withStatus(299).status, 299)
 })
 
-test('withStatus() refuses everything but integers from 200 to 599 and keeps the status', () => {
+test('withStatus() refuses everything but 101 and integers from 200 to 599 and keeps the status', () => {
   const conn = connOf().withStatus(202)
   for (const status of [
     0,
     100,
-    101,
+    102,
     199,
     600,
     999,
@@ -110,12 +110,13 @@ test('withStatus() refuses everything but integers from 200 to 599 and keeps the
   ]) {
     assert.throws(() => conn.withStatus(status), {
       name: 'RangeError',
-      message: /^Cannot set the status .*: it must be an integer from 200 to 599$/,
+      message: /^Cannot set the status .*: it must be an integer from 200 to 599, or 101$/,
     })
   }
   assert.equal(conn.status, 202)
   assert.equal(conn.withStatus(200).status, 200)
   assert.equal(conn.withStatus(599).status, 599)
+  assert.equal(conn.withStatus(101).status, 101)
 })
 
 test('withResponseHeader() replaces a header, responseHeaders.append() adds a line', async () => {

@@ -221,7 +221,9 @@ export class Conn<in P = never> {
   }
 
   /** Sets the status. Leaves the body and `isHalted` as they are.
-   * @throws {RangeError} When `status` is not an integer from 200 to 599. */
+   *
+   * A 101 is for handlers that take the connection over: see `hasUpgrade`.
+   * @throws {RangeError} When `status` is neither an integer from 200 to 599 nor 101. */
   withStatus(status: number): this {
     this.#status = checkStatus(status)
     return this

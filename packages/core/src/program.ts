@@ -103,6 +103,11 @@ export class Program {
     return pending === undefined ? conn : this.#rest(conn, pending, false, false)
   }
 
+  /** Whether there is a handler that may take a connection over. */
+  get mayUpgrade(): boolean {
+    return this.#upgraders.length > 0
+  }
+
   /** The handler that takes over the connection: the first, in the order of the tuple, whose `hasUpgrade` says so.
    * @throws What a `hasUpgrade` throws. */
   upgraderOf(upgrade: Upgrade): Upgrader | undefined {

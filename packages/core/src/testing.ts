@@ -291,12 +291,21 @@ export class TestApp {
 
   #finalize(conn: Conn): FinalResponse {
     try {
-      return finalize(conn, byteLength)
+      return finalize(conn, byteLength, this.#isTaken(conn))
     } catch (error) {
       this.#report(conn, error, 'the response')
       failConn(conn, 500)
       return finalize(conn, byteLength)
     }
+  }
+
+  /** Whether a handler would take the connection over. None does: there is no connection. */
+  #isTaken(conn: Conn): boolean {
+    const takeTransport = (): never => {
+      throw new TypeError('Cannot take the connection over: testApp has none, use a server')
+    }
+    const isSwitch = conn.status === (conn.method === 'CONNECT' ? 200 : 101)
+    return isSwitch && this.#program.upgraderOf({ conn, takeTransport }) !== undefined
   }
 
   /** Returns undefined where the body has failed before the head was out. */

@@ -21,6 +21,9 @@ export function refusalOf(error: ParserError): string | undefined {
   return status === undefined ? undefined : closing(status)
 }
 
+/** RFC 9110 §15.5.1. */
+export const badRequest: string = closing('400 Bad Request')
+
 /** RFC 9110 §15.5.9. */
 export const requestTimeout: string = closing('408 Request Timeout')
 

@@ -345,6 +345,21 @@ export class Connections implements Iterable<Connection> {
     if (this.#open.size === 0) this.#onEmpty?.()
   }
 
+  /** Lets go of a connection that goes on as something else: how that ends is not for us to say. Who watches it is
+   * still told when it is gone. */
+  letGo(connection: Connection): void {
+    const { socket } = connection
+    Reflect.deleteProperty(socket, 'destroySoon')
+    socket.off('end', onSocketEnd)
+    this.#open.delete(connection)
+    if (this.#open.size === 0) this.#onEmpty?.()
+  }
+
+  /** Whether a socket was added before. */
+  has(socket: Socket): boolean {
+    return connectionOf in socket
+  }
+
   /** The connection of a socket that was added. */
   of(socket: Socket): Connection {
     return (socket as SocketWithConnection)[connectionOf]!

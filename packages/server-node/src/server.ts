@@ -16,7 +16,7 @@ import { ActiveBodies } from './body-sink.ts'
 import { maxTimerMs } from './clock.ts'
 import { Connections } from './connections.ts'
 import type { Connection } from './connections.ts'
-import { notImplemented, refusalOf, requestTimeout } from './client-error.ts'
+import { refusalOf, requestTimeout } from './client-error.ts'
 import { examine } from './examine.ts'
 import { Exchange, type NodeContext } from './exchange.ts'
 import { expectationOf, type Expectation } from './expect.ts'
@@ -36,6 +36,7 @@ import { keepAliveFieldsOf } from './send-whole.ts'
 import { Shutdown } from './shutdown.ts'
 import type { Part, ShutdownTimes, Tally } from './shutdown.ts'
 import { limitUnread } from './unread-body.ts'
+import { maySwitch, upgradeOptions, Upgrades } from './upgrade.ts'
 import { WriteStalls } from './write-stalls.ts'
 
 /** The times and numbers of the options, all of them given. */
@@ -62,6 +63,7 @@ export class NodeServer implements Part {
   /** Resolves when nothing of this server is open any more. */
   readonly #closed: Promise<void>
   readonly #program: Program
+  readonly #upgrades: Upgrades
   readonly #context: NodeContext
   readonly #settings: ServerSettings
   #guard: Guard | undefined
@@ -95,6 +97,7 @@ export class NodeServer implements Part {
     }
     this.#settings = settings
     this.#connections = new Connections(halfClosedMs, connections)
+    this.#upgrades = new Upgrades(program, this.#connections, context.swansong)
     this.#closed = new Promise((resolve) => {
       this.#resolveClosed = resolve
     })
@@ -163,7 +166,8 @@ export class NodeServer implements Part {
 
   #makeServer(bound: Bound): Server {
     const { limits } = this.#settings
-    const server = makeHttpServer(bound.tls?.options, { noDelay: true, ...nodeOptions(limits) })
+    const options = { noDelay: true, ...nodeOptions(limits), ...upgradeOptions }
+    const server = makeHttpServer(bound.tls?.options, options)
     server.maxHeadersCount = nodeHeadersCount(limits)
     if (bound.tls === undefined) server.on('connection', (socket) => this.#accept(socket, bound))
     else {
@@ -173,9 +177,10 @@ export class NodeServer implements Part {
         this.#accept(socket, bound)
       })
     }
-    server.on('request', (request: IncomingMessage, response: ServerResponse) =>
-      this.#receive(request, response, 'none'),
-    )
+    const receive = (request: IncomingMessage, response: ServerResponse): void =>
+      this.#receive(request, response, 'none')
+    server.on('request', receive)
+    this.#upgrades.watch(server, receive)
     // Node would say "100 Continue" before anybody wants the body.
     for (const event of ['checkContinue', 'checkExpectation'])
       server.on(event, (request: IncomingMessage, response: ServerResponse) =>
@@ -190,15 +195,11 @@ export class NodeServer implements Part {
       else if (isLate && socket.bytesRead === 0) connection.end()
       else connection.refuse(refusalOf(error))
     })
-    // A tunnel, which nobody makes here. Node has let go of the socket, its errors and its bytes.
-    server.on('connect', (_request, socket: Socket) => {
-      socket.on('error', () => {}).resume()
-      this.#connections.of(socket).say(notImplemented)
-    })
     return server
   }
 
   #accept(socket: Socket, bound: Bound): void {
+    if (this.#connections.has(socket)) return // given back to node: see upgrade.ts
     const connection = this.#connections.add(socket, bound)
     // Taken in by the system in the moment in which the listener was closed.
     if (this.#isRefusing) socket.destroy()
@@ -290,12 +291,13 @@ export class NodeServer implements Part {
 
   #respond(conn: Conn, exchange: Exchange): void {
     const { response, connection } = exchange
-    if (!this.#isLeaving || response.socket !== null || connection.socket.destroyed) {
+    const waits = this.#isLeaving || maySwitch(conn)
+    if (!waits || response.socket !== null || connection.socket.destroyed) {
       this.#send(conn, exchange)
       return
     }
     // It waits for a response before it, and another request may come meanwhile: whether this is the last on
-    // the connection is known when its turn has come.
+    // the connection is known when its turn has come. Nor can protocols be switched before.
     const go = (): void => {
       connection.unwatch(watcher)
       response.off('socket', onTurn)
@@ -309,6 +311,7 @@ export class NodeServer implements Part {
 
   #send(conn: Conn, exchange: Exchange): void {
     try {
+      if (maySwitch(conn) && this.#upgrades.take(conn, exchange)) return
       if (exchange.framing !== 0) limitUnread(exchange)
       send(conn, exchange)
     } catch (error) {
@@ -360,6 +363,7 @@ export class NodeServer implements Part {
     this.#bodies.closeCause = 'stop'
     this.#closeListeners()
     this.#destroyAll()
+    this.#upgrades.cut()
     await this.#isEmpty()
     this.#finish()
   }
