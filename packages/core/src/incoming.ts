@@ -29,6 +29,8 @@ export interface Incoming {
   onDisconnect(callback: () => void): void
   /** Keeps what was received in as little memory as it takes: the response is one that goes on for long. */
   pack?(): void
+  /** Whether there is a body though no field says so, as there may be in HTTP/2. Default false. */
+  readonly hasUnsizedBody?: boolean
   /** The request body, as it arrives. Called once at most. */
   openBody(): AsyncIterable<Uint8Array>
   /** The whole request body, in place of `openBody` where there is a faster way than by parts.

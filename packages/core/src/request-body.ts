@@ -21,11 +21,12 @@ export class RequestBody implements AsyncIterable<Uint8Array> {
     this.#limitBytes = incoming.server.maxBodyBytes
   }
 
-  /** The length that the request declares, in bytes: 0 without a body, undefined where it is chunked. */
+  /** The length that the request declares, in bytes: 0 without a body, undefined where it declares none. */
   get contentLength(): number | undefined {
     if (this.#headers.has('transfer-encoding')) return undefined
     const value = this.#headers.getSingle('content-length')
-    return value === undefined ? 0 : Number(value)
+    if (value !== undefined) return Number(value)
+    return this.#incoming.hasUnsizedBody === true ? undefined : 0
   }
 
   /** Whether the body has been read, or begun to be. */

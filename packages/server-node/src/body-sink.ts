@@ -13,35 +13,45 @@ import { dropUnlessRead } from './exchange.ts'
 import type { Exchange } from './exchange.ts'
 import { isTaken, sendFailure, settle, writeStreamHead } from './respond.ts'
 
+/** A streaming body that flows. */
+export interface ActiveSink {
+  /** Whether it is an event stream, or another body without an end of its own. */
+  readonly isEndless: boolean
+  /** What its response is known by: node's response, or its stream in HTTP/2. */
+  readonly key: object
+  /** The server stops. */
+  stop(): void
+}
+
 /** The streaming bodies of a server, so that a stop reaches them. */
 export class ActiveBodies {
   /** Event streams that have ended whole since the stop began. */
   streamsEnded = 0
   /** Event streams that were cut after the stop had begun, because their client was too slow. */
   streamsCut = 0
-  readonly #sinks = new Set<ResponseSink>()
+  readonly #sinks = new Set<ActiveSink>()
   // Also those whose end is written and not yet taken by their client.
-  readonly #streams = new WeakSet<ServerResponse>()
-  #isStopping = false
+  readonly #streams = new WeakSet<object>()
+  isStopping = false
   #nextBatch: ReturnType<typeof setTimeout> | undefined
   /** What befalls a body whose connection goes. */
   closeCause: CloseCause = 'client'
 
-  add(sink: ResponseSink): void {
+  add(sink: ActiveSink): void {
     this.#sinks.add(sink)
-    if (sink.isEndless) this.#streams.add(sink.response)
-    if (this.#isStopping) sink.stop()
+    if (sink.isEndless) this.#streams.add(sink.key)
+    if (this.isStopping) sink.stop()
   }
 
-  delete(sink: ResponseSink): void {
+  delete(sink: ActiveSink): void {
     this.#sinks.delete(sink)
   }
 
   /** Stops every source, and every one that comes later. Endless ones in batches: thousands of clients
    * that end in one moment come back in one. */
   stop(streamsPerBatch: number, batchIntervalMs: number): void {
-    this.#isStopping = true
-    const endless: ResponseSink[] = []
+    this.isStopping = true
+    const endless: ActiveSink[] = []
     for (const sink of this.#sinks) {
       if (sink.isEndless) endless.push(sink)
       else sink.stop()
@@ -62,7 +72,7 @@ export class ActiveBodies {
 
   /** An event stream has written its end. */
   ended(response: ServerResponse): void {
-    if (!this.#isStopping) return
+    if (!this.isStopping) return
     response.once('finish', () => {
       if (!response.req.socket.destroyed) this.streamsEnded++
     })
@@ -70,12 +80,13 @@ export class ActiveBodies {
 
   /** The source of an event stream has had it cut. */
   cut(): void {
-    if (this.#isStopping) this.streamsCut++
+    if (this.isStopping) this.streamsCut++
   }
 
-  /** Whether a response is an event stream. */
-  isStream(response: ServerResponse): boolean {
-    return this.#streams.has(response)
+  /** Whether a response is an event stream.
+   * @param key What it is known by. */
+  isStream(key: object): boolean {
+    return this.#streams.has(key)
   }
 }
 
@@ -83,7 +94,7 @@ export class ActiveBodies {
  *
  * The head goes out when the source first writes, or when it has begun: what fails before is a 500.
  * Writes to the socket, not to the response: a chunk that many clients get is framed once, for all. */
-export class ResponseSink implements BodySink, Watcher {
+export class ResponseSink implements BodySink, ActiveSink, Watcher {
   readonly #conn: Conn
   readonly #source: BodySource
   /** Until the head is out. */
@@ -113,6 +124,10 @@ export class ResponseSink implements BodySink, Watcher {
   }
 
   get response(): ServerResponse {
+    return this.#exchange.response
+  }
+
+  get key(): object {
     return this.#exchange.response
   }
 
@@ -349,7 +364,7 @@ function hasBody({ requestHeaders }: Conn): boolean {
   return requestHeaders.has('content-length') || requestHeaders.has('transfer-encoding')
 }
 
-function isAbort(error: unknown): boolean {
+export function isAbort(error: unknown): boolean {
   return error instanceof Error && error.name === 'AbortError'
 }
 
@@ -384,7 +399,7 @@ function forgetHead(response: ServerResponse): void {
 }
 
 /** How long the end of an event stream may be left unread, in milliseconds. */
-const endTimeoutMs = 60_000
+export const endTimeoutMs = 60_000
 
 /** The same bytes as a Buffer, which node writes as it is. */
 function asBuffer(bytes: Uint8Array): Buffer {

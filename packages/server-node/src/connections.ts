@@ -65,6 +65,11 @@ export class Connection {
     this.peerIp = ip?.startsWith('::ffff:') === true && ip.includes('.') ? ip.slice(7) : ip
   }
 
+  /** Whether no request has come. */
+  get isNew(): boolean {
+    return this.#response === undefined
+  }
+
   /** Whether no request is being answered. */
   get isIdle(): boolean {
     return this.#response === undefined || isFinished(this.#response)
@@ -90,6 +95,21 @@ export class Connection {
     this.isReceiving = false
   }
 
+  /** Calls back for each request in progress that is answered, when it is. */
+  countAnswers(answered: () => void): void {
+    for (const response of this.unfinished()) this.countAnswer(response, answered)
+  }
+
+  /** Calls back when a response is sent. */
+  countAnswer(response: ServerResponse, answered: () => void): void {
+    response.once('finish', () => {
+      if (!this.socket.destroyed) answered()
+    })
+  }
+
+  /** The linger time is over. Whether the connection can end is looked at by whether it is idle. */
+  lingered(): void {}
+
   /** The responses that are not finished, the oldest first. */
   unfinished(): ServerResponse[] {
     return this.#open().map(({ response }) => response)
@@ -97,7 +117,7 @@ export class Connection {
 
   /** The requests in progress, the oldest first.
    * @param isStream Tells of a response whether it is an event stream. */
-  requests(isStream: (response: ServerResponse) => boolean): OpenRequest[] {
+  requests(isStream: (response: object) => boolean): OpenRequest[] {
     return this.#open().map(({ response, startTime }) => ({
       method: response.req.method!,
       path: pathOf(response.req.url!),
@@ -254,7 +274,7 @@ function listOf(watchers: Watcher | Set<Watcher> | undefined): readonly Watcher[
 const mostEarlier = 100
 
 /** Without the query, and without the scheme, authority and user of an absolute target. */
-function pathOf(target: string): string {
+export function pathOf(target: string): string {
   return target.replace(/^[a-z][a-z\d+.-]*:\/\/[^/?#]*/i, '').split('?', 1)[0]!
 }
 
@@ -343,6 +363,13 @@ export class Connections implements Iterable<Connection> {
     if (connection.isExcess) this.#excess--
     connection.closed()
     if (this.#open.size === 0) this.#onEmpty?.()
+  }
+
+  /** Puts a connection in the place of the one that it was taken for. */
+  replace(former: Connection, connection: Connection): void {
+    this.#open.delete(former)
+    this.#open.add(connection)
+    ;(connection.socket as SocketWithConnection)[connectionOf] = connection
   }
 
   /** Lets go of a connection that goes on as something else: how that ends is not for us to say. Who watches it is

@@ -7,6 +7,7 @@ import type { IncomingMessage } from 'node:http'
 
 import { isMethod } from '@wakerobin/core'
 
+import type { Http2Head } from './http2-exchange.ts'
 import type { Limits } from './limits.ts'
 
 /** How the body of a request is framed; where it is none of these, it has no body. */
@@ -53,6 +54,29 @@ export function examine(request: IncomingMessage, limits: Limits): number {
     const isFramed = httpVersionMinor === 1 && length === undefined && isChunked(coding)
     return isFramed ? framing.chunked : 400
   }
+  if (length === undefined || length === '0') return 0
+  return Number(length) > limits.bodyBytes ? framing.long : framing.sized
+}
+
+/** The same for a request of HTTP/2, of which node's library has checked most: RFC 9113 §8. */
+export function examineHttp2(head: Http2Head, limits: Limits): number {
+  const { method, target, authority, rawHeaders } = head
+  if (!isMethod(method)) return 501
+  if (target.length > limits.targetBytes) return 414
+  if (rawHeaders.length > 2 * limits.headerCount) return 431
+  let bytes = target.length
+  let length: string | undefined
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    const name = rawHeaders[at]!
+    const value = rawHeaders[at + 1]!
+    bytes += name.length + value.length
+    if (name === 'host' && value.toLowerCase() !== authority?.toLowerCase()) return 400
+    if (name === 'content-length') length = value
+  }
+  if (bytes > limits.headBytes) return 431
+  if (head.expectation === 'other') return 417
+  if (authority === undefined || !isHost(authority)) return 400
+  if (!isTarget(target, method, authority)) return 400
   if (length === undefined || length === '0') return 0
   return Number(length) > limits.bodyBytes ? framing.long : framing.sized
 }

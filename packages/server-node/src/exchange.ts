@@ -2,10 +2,11 @@
 
 import type { IncomingMessage, ServerResponse } from 'node:http'
 
-import { BodyAbortedError, BodyTooLongError, type Listener, type OnError } from '@wakerobin/core'
+import { BodyAbortedError, type Listener, type OnError } from '@wakerobin/core'
 import type { Incoming, ServerContext } from '@wakerobin/core/adapter'
 
 import type { ActiveBodies } from './body-sink.ts'
+import { collect } from './collect.ts'
 import type { Connection } from './connections.ts'
 import type { WriteStalls } from './write-stalls.ts'
 
@@ -182,42 +183,6 @@ export class Exchange implements Incoming {
     if (readableLength > 0 || complete || destroyed || response.headersSent) return
     response.writeContinue()
   }
-}
-
-/** Reads a request to its end. What is too long is read and dropped, as by `openBody`.
- * @param onTooLong Called where it is. */
-function collect(
-  request: IncomingMessage,
-  limitBytes: number,
-  onTooLong: () => void,
-): Promise<Uint8Array> {
-  return new Promise((resolve, reject) => {
-    const chunks: Buffer[] = []
-    let length = 0
-    const onData = (chunk: Buffer): void => {
-      length += chunk.length
-      chunks.push(chunk)
-      if (length <= limitBytes) return
-      settle()
-      onTooLong()
-      reject(new BodyTooLongError(limitBytes))
-    }
-    const onEnd = (): void => {
-      resolve(chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks))
-      settle()
-    }
-    const onFail = (error?: Error): void => {
-      settle()
-      reject(new BodyAbortedError({ cause: error }))
-    }
-    const settle = (): void => {
-      request.off('data', onData).off('end', onEnd).off('close', onFail)
-      chunks.length = 0
-    }
-    if (request.destroyed) onFail()
-    // Not taken off again: an error that comes later concerns nobody.
-    else request.on('data', onData).on('end', onEnd).on('close', onFail).on('error', onFail)
-  })
 }
 
 function refuseDropped(request: IncomingMessage): void {

@@ -7,5 +7,10 @@ export type Expectation = 'none' | 'continue' | 'other'
 
 /** The expectation of a request that has one, as node has found it. */
 export function expectationOf({ headers }: IncomingMessage): Expectation {
-  return headers.expect?.toLowerCase() === '100-continue' ? 'continue' : 'other'
+  return expectationFrom(headers.expect ?? '')
+}
+
+/** The expectation that a field has. */
+export function expectationFrom(value: string): Expectation {
+  return value.toLowerCase() === '100-continue' ? 'continue' : 'other'
 }

@@ -2,6 +2,7 @@
 
 import { readFileSync } from 'node:fs'
 import type { ServerOptions } from 'node:http'
+import type { ServerOptions as SessionOptions } from 'node:http2'
 
 import { describe } from '@wakerobin/core/adapter'
 
@@ -44,6 +45,16 @@ export interface LimitOptions {
    * `conn.signal` aborts, `onError` is told which handler it was, and what that does later is dropped. Default
    * `Infinity`: a handler may take its time. */
   handlerMs?: number
+  /** The most requests at a time on a connection that speaks HTTP/2; the client knows, and waits. Default 100. */
+  streams?: number
+  /** The longest list of header fields in HTTP/2, in bytes as RFC 9113 §6.5.2 counts them; on a stream with a longer
+   * one node ends the stream. Default 32 KiB. */
+  headerListBytes?: number
+  /** How many streams a client may reset on a connection within ten seconds; with the next one the connection
+   * is closed. Default 50. */
+  resets?: number
+  /** How long a connection that speaks HTTP/2 is kept when it is idle, in milliseconds. Default 60 000. */
+  sessionIdleMs?: number
   /** How long a client that has ended its side of the connection is waited for without a byte being
    * sent to it, in milliseconds. Some clients end their side after the request and read on; most have
    * left, and a handler that does not look at `conn.signal` may never notice. 0 for not at all.
@@ -68,6 +79,10 @@ export function checkLimits(options: LimitOptions): Limits {
     keepAliveMs: checkTime('keepAliveMs', options.keepAliveMs ?? 5_000),
     writeStallMs: checkTime('writeStallMs', options.writeStallMs ?? 60_000),
     handlerMs: checkTime('handlerMs', options.handlerMs ?? Infinity),
+    streams: checkCount('streams', options.streams ?? 100),
+    headerListBytes: checkCount('headerListBytes', options.headerListBytes ?? 32 * 1024),
+    resets: checkFromZero('resets', options.resets ?? 50),
+    sessionIdleMs: checkTime('sessionIdleMs', options.sessionIdleMs ?? 60_000),
     halfClosedMs: checkFromZero('halfClosedMs', options.halfClosedMs ?? 10_000),
   }
 }
@@ -85,6 +100,23 @@ export function nodeOptions(limits: Limits): ServerOptions {
     // Ours is the same for a Host that is missing and for one that is wrong.
     requireHostHeader: false,
   }
+}
+
+/** The limits that node keeps for a session of HTTP/2, as its options. */
+export function sessionOptions(limits: Limits): SessionOptions {
+  return {
+    settings: {
+      maxConcurrentStreams: settingOf(limits.streams),
+      maxHeaderListSize: settingOf(limits.headerListBytes),
+    },
+    // More are a 431, which is ours to say.
+    maxHeaderListPairs: 2 ** 31 - 1,
+  }
+}
+
+/** RFC 9113 §6.5.2: 32 bits. */
+function settingOf(limit: number): number {
+  return Math.min(Math.floor(limit), 2 ** 32 - 1)
 }
 
 /** The most headers that node keeps: one more than there may be, so that we see that there are too many. 0 for all. */

@@ -7,10 +7,17 @@ import type { TLSSocket } from 'node:tls'
 
 import type { SecureOptions } from './tls.ts'
 
-/** @param tls Its TLS, for HTTPS; undefined for HTTP. */
-export function makeHttpServer(tls: SecureOptions | undefined, options: ServerOptions): Server {
+/** @param tls Its TLS, for HTTPS; undefined for HTTP.
+ * @param protocols What it speaks over TLS, the best first: RFC 7301. */
+export function makeHttpServer(
+  tls: SecureOptions | undefined,
+  options: ServerOptions,
+  protocols: readonly string[],
+): Server {
   const server: Server =
-    tls === undefined ? createServer(options) : createSecureServer({ ...tls, ...options })
+    tls === undefined
+      ? createServer(options)
+      : createSecureServer({ ...tls, ...options, ALPNProtocols: [...protocols] })
   // A client may shut down its side after the request and still wait for the answer. Not during the handshake: so
   // this is said of each socket when that is done, where node says it of all for HTTP.
   if (tls !== undefined)

@@ -6,7 +6,7 @@ import { failConn, finalize, settleConn, type FinalResponse } from '@wakerobin/c
 import type { Exchange } from './exchange.ts'
 
 /** What the response of a conn is; a 500 where it claims what is not true. */
-export function finalOf(conn: Conn, { onError }: Exchange): FinalResponse {
+export function finalOf(conn: Conn, { onError }: Pick<Exchange, 'onError'>): FinalResponse {
   try {
     return finalize(conn, byteLength)
   } catch (error) {
@@ -69,7 +69,7 @@ export function settleWhenOver(conn: Conn, exchange: Exchange): void {
 }
 
 /** Runs `afterSend`, where somebody has asked for it. */
-export function settle(conn: Conn, { onError }: Exchange, isSent: boolean): void {
+export function settle(conn: Conn, { onError }: Pick<Exchange, 'onError'>, isSent: boolean): void {
   settleConn(conn, isSent, (error) => onError(error, { conn, place: 'afterSend' }))
 }
 

@@ -23,6 +23,9 @@ export interface ServeOptions extends AddressOptions {
   swansong?: Swansong
   /** Told of every error that the app did not catch. Default: a report on stderr. */
   onError?: OnError
+  /** Whether HTTP/2 is spoken with clients that do, on the same ports as HTTP/1.1: over TLS those that choose `h2`
+   * (RFC 7301), without it those that begin with its preface (RFC 9113 §3.3). Default true. */
+  http2?: boolean
   limits?: LimitOptions
   shutdown?: ShutdownOptions
 }
@@ -121,6 +124,7 @@ export function prepare(app: unknown, options: ServeOptions): NodeServer {
   const limits = checkLimits(options.limits ?? {})
   const settings = {
     limits,
+    http2: checkBoolean('http2', options.http2 ?? true),
     ...checkTimes(shutdown),
     lingerMs: checkAtLeastZero('shutdown.lingerMs', shutdown.lingerMs ?? 500),
     headTimeoutMs: checkAtLeastZero('shutdown.headTimeoutMs', shutdown.headTimeoutMs ?? 500),
@@ -148,6 +152,11 @@ export function checkTimes(options: ShutdownOptions): ShutdownTimes {
     deadlineMs: timeOf('deadlineMs'),
     hookTimeoutMs: timeOf('hookTimeoutMs'),
   }
+}
+
+function checkBoolean(option: string, value: boolean): boolean {
+  if (typeof value === 'boolean') return value
+  throw new TypeError(`Cannot serve with ${option} ${describe(value)}: it must be true or false`)
 }
 
 function checkAtLeastZero(option: string, value: number): number {

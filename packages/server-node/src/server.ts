@@ -2,12 +2,13 @@
 
 import { setMaxListeners } from 'node:events'
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
+import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2'
 import type { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 
-import { Conn, Info } from '@wakerobin/core'
+import { Info } from '@wakerobin/core'
 import type { Guard, Listener, Swansong } from '@wakerobin/core'
-import { closeInfo, failConn, pendingPlaceOf } from '@wakerobin/core/adapter'
+import { closeInfo } from '@wakerobin/core/adapter'
 import type { Program, ServerContext } from '@wakerobin/core/adapter'
 
 import { StartError } from './address.ts'
@@ -17,43 +18,39 @@ import { maxTimerMs } from './clock.ts'
 import { Connections } from './connections.ts'
 import type { Connection } from './connections.ts'
 import { refusalOf, requestTimeout } from './client-error.ts'
-import { examine } from './examine.ts'
+import { examine, examineHttp2 } from './examine.ts'
 import { Exchange, type NodeContext } from './exchange.ts'
 import { expectationOf, type Expectation } from './expect.ts'
-import { HandlerTimeoutError } from './handler-timeout.ts'
 import { Handshakes } from './handshakes.ts'
-import { nodeHeadersCount, nodeOptions } from './limits.ts'
+import { Http1Responder } from './http1-responder.ts'
+import { Http2Connection } from './http2-connection.ts'
+import { headOf, Http2Exchange } from './http2-exchange.ts'
+import { http2Responder } from './http2-responder.ts'
+import { nodeHeadersCount, nodeOptions, sessionOptions } from './limits.ts'
 import type { Limits } from './limits.ts'
 import { bindAll, closeGiven, urlOf } from './listen.ts'
 import type { Bound } from './listen.ts'
 import { makeHttpServer } from './make-http-server.ts'
 import { serverGuardLabel } from './open-report.ts'
 import type { OpenWork } from './open-report.ts'
-import { refuse } from './refuse.ts'
-import { settle, settleWhenOver } from './respond.ts'
-import { send } from './send.ts'
+import { refuse, refuseStream } from './refuse.ts'
+import { Requests } from './requests.ts'
 import { keepAliveFieldsOf } from './send-whole.ts'
 import { Shutdown } from './shutdown.ts'
 import type { Part, ShutdownTimes, Tally } from './shutdown.ts'
-import { limitUnread } from './unread-body.ts'
-import { maySwitch, upgradeOptions, Upgrades } from './upgrade.ts'
+import { behindPreface, takeOver } from './take-over.ts'
+import { upgradeOptions, Upgrades } from './upgrade.ts'
 import { WriteStalls } from './write-stalls.ts'
 
 /** The times and numbers of the options, all of them given. */
 export interface ServerSettings extends ShutdownTimes {
   readonly limits: Limits
+  readonly http2: boolean
   readonly lingerMs: number
   readonly headTimeoutMs: number
   readonly streamsPerBatch: number
   readonly batchIntervalMs: number
 }
-
-type Held = [
-  response: ServerResponse,
-  connection: Connection,
-  framing: number,
-  awaitsContinue: boolean,
-]
 
 export class NodeServer implements Part {
   readonly shutdown: Shutdown
@@ -63,7 +60,9 @@ export class NodeServer implements Part {
   /** Resolves when nothing of this server is open any more. */
   readonly #closed: Promise<void>
   readonly #program: Program
+  readonly #requests: Requests
   readonly #upgrades: Upgrades
+  readonly #http1: Http1Responder
   readonly #context: NodeContext
   readonly #settings: ServerSettings
   #guard: Guard | undefined
@@ -71,7 +70,7 @@ export class NodeServer implements Part {
   /** Whether every `init` is done. */
   isServing = false
   /** Requests that wait: for every `init` to be done, or for the listeners to be closed. */
-  #held: Held[] | undefined = []
+  #held: (Exchange | Http2Exchange)[] | undefined = []
   #init: Promise<void> | undefined
   /** Whether the stop has begun. */
   #isStopping = false
@@ -97,7 +96,9 @@ export class NodeServer implements Part {
     }
     this.#settings = settings
     this.#connections = new Connections(halfClosedMs, connections)
+    this.#requests = new Requests(program, settings.limits.handlerMs)
     this.#upgrades = new Upgrades(program, this.#connections, context.swansong)
+    this.#http1 = new Http1Responder(this.#upgrades)
     this.#closed = new Promise((resolve) => {
       this.#resolveClosed = resolve
     })
@@ -158,16 +159,14 @@ export class NodeServer implements Part {
   #release(): void {
     const held = this.#held ?? []
     this.#held = undefined
-    for (const request of held) {
-      if (this.#isLeaving) this.#handleLast(...request)
-      else this.#handle(...request)
-    }
+    for (const exchange of held) this.#handle(exchange)
   }
 
   #makeServer(bound: Bound): Server {
     const { limits } = this.#settings
     const options = { noDelay: true, ...nodeOptions(limits), ...upgradeOptions }
-    const server = makeHttpServer(bound.tls?.options, options)
+    const protocols = this.#settings.http2 ? ['h2', 'http/1.1'] : ['http/1.1']
+    const server = makeHttpServer(bound.tls?.options, options, protocols)
     server.maxHeadersCount = nodeHeadersCount(limits)
     if (bound.tls === undefined) server.on('connection', (socket) => this.#accept(socket, bound))
     else {
@@ -189,6 +188,8 @@ export class NodeServer implements Part {
     server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
       const connection = this.#connections.find(socket)
       if (connection === undefined) return this.#handshakes.refuse(error, socket as TLSSocket)
+      const ahead = this.#settings.http2 ? behindPreface(error) : undefined
+      if (ahead !== undefined && connection.isNew) return this.#beginSession(connection, ahead)
       const isLate = error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
       // Before the first byte node counts as late what only is silent.
       if (isLate && this.#isWatching) connection.isReceiving = socket.bytesRead > 0
@@ -203,7 +204,22 @@ export class NodeServer implements Part {
     const connection = this.#connections.add(socket, bound)
     // Taken in by the system in the moment in which the listener was closed.
     if (this.#isRefusing) socket.destroy()
-    else if (this.#isEnding) this.#after(this.#settings.lingerMs, () => this.#endIdle([connection]))
+    else if (this.#isEnding)
+      this.#after(this.#settings.lingerMs, () => this.#endIdle([this.#connections.of(socket)]))
+    if ('alpnProtocol' in socket && socket.alpnProtocol === 'h2') this.#beginSession(connection)
+  }
+
+  /** Goes on in HTTP/2 on a connection on which no request has come.
+   * @param ahead What has come behind the preface; undefined where nothing has come at all. */
+  #beginSession(former: Connection, ahead?: Buffer): void {
+    const { limits } = this.#settings
+    const session = takeOver(former.socket, sessionOptions(limits), ahead)
+    const connection = new Http2Connection(former, session, limits)
+    this.#connections.replace(former, connection)
+    session.on('stream', (...[stream, , , raw]: StreamEvent) =>
+      this.#receiveStream(stream, raw, connection),
+    )
+    if (this.#isLeaving) connection.closeAfterResponse()
   }
 
   /** A socket that is to be a connection when its client has shown that it speaks TLS. */
@@ -226,107 +242,55 @@ export class NodeServer implements Part {
       return
     }
     connection.began(response)
-    if (this.#isStopping) this.#countAnswer(response)
+    if (this.#isStopping) connection.countAnswer(response, () => this.#answered++)
     const framing = connection.isExcess ? 503 : examine(request, this.#settings.limits)
     if (framing >= 400 || expects === 'other') {
       refuse(response, connection, framing >= 400 ? framing : 417)
       return
     }
     const isAwaiting = expects === 'continue'
-    if (this.#held !== undefined) this.#held.push([response, connection, framing, isAwaiting])
-    else if (this.#isLeaving) this.#handleLast(response, connection, framing, isAwaiting)
-    else this.#handle(response, connection, framing, isAwaiting)
+    this.#take(new Exchange(response, connection, this.#context, framing, isAwaiting))
+  }
+
+  #receiveStream(
+    stream: ServerHttp2Stream,
+    raw: readonly string[],
+    connection: Http2Connection,
+  ): void {
+    // Reset before it was looked at.
+    if (stream.destroyed || stream.closed || stream.aborted) return connection.countReset()
+    const head = headOf(raw)
+    const exchange = new Http2Exchange(head, stream, connection, this.#context)
+    connection.add(exchange)
+    if (this.#isStopping) exchange.onOver((isSent) => isSent && this.#answered++)
+    const status = connection.isExcess ? 503 : examineHttp2(head, this.#settings.limits)
+    if (status >= 400) refuseStream(exchange, status)
+    else this.#take(exchange)
+  }
+
+  #take(exchange: Exchange | Http2Exchange): void {
+    if (this.#held === undefined) this.#handle(exchange)
+    else this.#held.push(exchange)
+  }
+
+  #handle(exchange: Exchange | Http2Exchange): void {
+    if (exchange instanceof Http2Exchange) this.#requests.handle(exchange, http2Responder)
+    else if (this.#isLeaving) this.#handleLast(exchange)
+    else this.#requests.handle(exchange, this.#http1)
   }
 
   /** Handles what may be the last request of its connection. */
-  #handleLast(...request: Held): void {
-    this.#closeAfterResponse(request[1])
+  #handleLast(exchange: Exchange): void {
+    this.#closeAfterResponse(exchange.connection)
     // When all that has come is parsed, the last of it is known: that one says close.
-    setImmediate(() => this.#handle(...request))
-  }
-
-  #handle(...[response, connection, framing, awaitsContinue]: Held): void {
-    const exchange = new Exchange(response, connection, this.#context, framing, awaitsContinue)
-    const conn = new Conn(exchange)
-    const handled = this.#program.handle(conn)
-    if (handled === conn) this.#respond(conn, exchange)
-    else if (this.#settings.limits.handlerMs === Infinity)
-      void (handled as Promise<Conn>).then(() => this.#respond(conn, exchange))
-    else void this.#respondInTime(handled as Promise<Conn>, conn, exchange)
-  }
-
-  /** Responds when the handlers are done, or with a 503 when their time is over. */
-  async #respondInTime(handled: Promise<Conn>, conn: Conn, exchange: Exchange): Promise<void> {
-    const { handlerMs } = this.#settings.limits
-    let isLate = false
-    const timeout = setTimeout(
-      () => {
-        isLate = true
-        this.#expire(conn, exchange)
-      },
-      Math.min(handlerMs, maxTimerMs),
-    )
-    await handled
-    clearTimeout(timeout)
-    if (!isLate) return this.#respond(conn, exchange)
-    // What it has made meanwhile is let go. Whoever waits for the end of the response is told.
-    failConn(conn, 503)
-    const { response } = exchange
-    if (response.writableFinished || response.destroyed) settle(conn, exchange, false)
-    else settleWhenOver(conn, exchange)
-  }
-
-  /** Answers with a 503 for handlers that are not done. */
-  #expire(conn: Conn, exchange: Exchange): void {
-    const { response, connection, onError } = exchange
-    const place = pendingPlaceOf(conn) ?? 'the handlers'
-    // Nobody may be left who reads the rest.
-    if (!response.req.complete) connection.closeAfterResponse()
-    failConn(conn, 503)
-    // Before anybody hears of it: what a handler sets on the conn from now on is too late.
-    this.#send(conn, exchange)
-    onError(new HandlerTimeoutError(place, this.#settings.limits.handlerMs), { conn, place })
-    exchange.expire()
-  }
-
-  #respond(conn: Conn, exchange: Exchange): void {
-    const { response, connection } = exchange
-    const waits = this.#isLeaving || maySwitch(conn)
-    if (!waits || response.socket !== null || connection.socket.destroyed) {
-      this.#send(conn, exchange)
-      return
-    }
-    // It waits for a response before it, and another request may come meanwhile: whether this is the last on
-    // the connection is known when its turn has come. Nor can protocols be switched before.
-    const go = (): void => {
-      connection.unwatch(watcher)
-      response.off('socket', onTurn)
-      this.#send(conn, exchange)
-    }
-    const watcher = { gone: go }
-    const onTurn = (): void => process.nextTick(go)
-    connection.watch(watcher)
-    response.once('socket', onTurn)
-  }
-
-  #send(conn: Conn, exchange: Exchange): void {
-    try {
-      if (maySwitch(conn) && this.#upgrades.take(conn, exchange)) return
-      if (exchange.framing !== 0) limitUnread(exchange)
-      send(conn, exchange)
-    } catch (error) {
-      // Not known to happen; but one request must not end the process.
-      exchange.connection.socket.destroy()
-      exchange.onError(error, { conn, place: 'the response' })
-    }
+    setImmediate(() => this.#requests.handle(exchange, this.#http1))
   }
 
   // ------------------------------------------------------------------ its part in the stop
 
   begin(): void {
     this.#isStopping = true
-    for (const connection of this.#connections)
-      for (const response of connection.unfinished()) this.#countAnswer(response)
+    for (const connection of this.#connections) connection.countAnswers(() => this.#answered++)
   }
 
   drain(): void {
@@ -349,6 +313,7 @@ export class NodeServer implements Part {
     this.#watchHeads()
     this.#isEnding = true
     this.#after(lingerMs, () => {
+      for (const connection of this.#connections) connection.lingered()
       this.#endIdle([...this.#connections])
       this.#handshakes.destroySilent()
       this.#after(headTimeoutMs, () => this.#handshakes.destroyAll())
@@ -380,7 +345,7 @@ export class NodeServer implements Part {
   }
 
   work(): OpenWork {
-    const isStream = (response: ServerResponse): boolean => this.#bodies.isStream(response)
+    const isStream = (key: object): boolean => this.#bodies.isStream(key)
     const connections = [...this.#connections]
     return {
       connections: connections.length + this.#handshakes.size,
@@ -397,6 +362,7 @@ export class NodeServer implements Part {
   /** From now on every connection ends with its newest response, which says so. */
   #leave(): void {
     this.#isLeaving = true
+    this.#http1.isLeaving = true
     for (const connection of this.#connections) this.#closeAfterResponse(connection)
   }
 
@@ -405,12 +371,6 @@ export class NodeServer implements Part {
       // An event stream says its own goodbye. Any other client takes the connection for kept.
       if (this.#bodies.isStream(response)) connection.end()
       else this.#after(this.#settings.lingerMs, () => this.#endIdle([connection]))
-    })
-  }
-
-  #countAnswer(response: ServerResponse): void {
-    response.once('finish', () => {
-      if (!response.req.socket.destroyed) this.#answered++
     })
   }
 
@@ -499,6 +459,14 @@ export class NodeServer implements Part {
     this.#resolveClosed()
   }
 }
+
+/** What node tells of a new stream: with the fields, once more, as they have come. */
+type StreamEvent = [
+  stream: ServerHttp2Stream,
+  fields: IncomingHttpHeaders,
+  flags: number,
+  raw: readonly string[],
+]
 
 /** How often node looks for half heads while the server stops, in milliseconds. */
 const watchMs = 25

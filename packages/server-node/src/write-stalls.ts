@@ -1,8 +1,11 @@
 /** Cuts the connections of clients that do not take their response. */
 
 import type { ServerResponse } from 'node:http'
+import { constants } from 'node:http2'
+import type { ServerHttp2Stream } from 'node:http2'
 import type { Socket } from 'node:net'
 
+import { maxTimerMs } from './clock.ts'
 import type { Connection } from './connections.ts'
 import { lookMs } from './limits.ts'
 
@@ -34,6 +37,19 @@ export class WriteStalls {
       // It waits for a response before it, and is written when that is done.
       response.once('socket', () => process.nextTick(() => this.#add(connection)))
     } else if (connection.socket.writableLength > 0) this.#add(connection)
+  }
+
+  /** The same for a stream of HTTP/2, on which node has a timer for every one: it is told by each frame that is taken. */
+  watchStream(stream: ServerHttp2Stream): void {
+    if (this.#limitMs === Infinity) return
+    stream.setTimeout(Math.min(this.#limitMs, maxTimerMs), () =>
+      stream.close(constants.NGHTTP2_CANCEL),
+    )
+  }
+
+  /** Nothing waits on it any more. */
+  unwatchStream(stream: ServerHttp2Stream): void {
+    if (this.#limitMs !== Infinity) stream.setTimeout(0)
   }
 
   #add(connection: Connection): void {
