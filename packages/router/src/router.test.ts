@@ -306,6 +306,13 @@ test('conn.route and the parameters stay when the router is done, for logs', asy
   ])
 })
 
+test('a router within a route that has no wildcard sees the whole path, and its route is the whole', async () => {
+  const inner = router().get('/a/:b', (conn) =>
+    conn.ok(`${conn.path} ${conn.route} ${conn.param('b')}`),
+  )
+  assert.equal((await testApp(router().all('/:a/:c', inner)).get('/a/x')).body, '/a/x /a/:b x')
+})
+
 test('a second router knows the parameters of its own route, and not those of the first', async () => {
   const ask: Handler = (conn) =>
     void conn.responseHeaders.append('Seen', `${conn.param('a')} ${conn.param('b')}`)
