@@ -11,6 +11,7 @@ const mayImport = {
   core: [],
   sse: ['core'],
   logger: ['core'],
+  router: ['core', 'rou3'],
   'server-node': ['core', 'node:'],
 }
 

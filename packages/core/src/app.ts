@@ -4,6 +4,7 @@
  * One signature with optional positions, because the errors of overloads list every overload. */
 
 import type {
+  Before,
   Given,
   Handler,
   HandlerAfter,
@@ -20,23 +21,23 @@ import type {
  * 16 provide. */
 export type App<In, R1, R2, R3, R4, R5, R6, R7, R8, R9, R10, R11, R12, R13, R14, R15, R16> =
   readonly [
-    HandlerAfter<NoInfer<In>, R1>?,
-    HandlerAfter<NoInfer<In> | Out<R1>, R2>?,
-    HandlerAfter<NoInfer<In> | Out<R1> | Out<R2>, R3>?,
-    HandlerAfter<NoInfer<In> | Out<R1> | Out<R2> | Out<R3>, R4>?,
-    HandlerAfter<NoInfer<In> | Out<R1> | Out<R2> | Out<R3> | Out<R4>, R5>?,
-    HandlerAfter<NoInfer<In> | Out<R1> | Out<R2> | Out<R3> | Out<R4> | Out<R5>, R6>?,
-    HandlerAfter<NoInfer<In> | Out<R1> | Out<R2> | Out<R3> | Out<R4> | Out<R5> | Out<R6>, R7>?,
+    HandlerAfter<Before<In>, R1>?,
+    HandlerAfter<Before<In> | Out<R1>, R2>?,
+    HandlerAfter<Before<In> | Out<R1> | Out<R2>, R3>?,
+    HandlerAfter<Before<In> | Out<R1> | Out<R2> | Out<R3>, R4>?,
+    HandlerAfter<Before<In> | Out<R1> | Out<R2> | Out<R3> | Out<R4>, R5>?,
+    HandlerAfter<Before<In> | Out<R1> | Out<R2> | Out<R3> | Out<R4> | Out<R5>, R6>?,
+    HandlerAfter<Before<In> | Out<R1> | Out<R2> | Out<R3> | Out<R4> | Out<R5> | Out<R6>, R7>?,
     HandlerAfter<
-      NoInfer<In> | Out<R1> | Out<R2> | Out<R3> | Out<R4> | Out<R5> | Out<R6> | Out<R7>,
+      Before<In> | Out<R1> | Out<R2> | Out<R3> | Out<R4> | Out<R5> | Out<R6> | Out<R7>,
       R8
     >?,
     HandlerAfter<
-      NoInfer<In> | Out<R1> | Out<R2> | Out<R3> | Out<R4> | Out<R5> | Out<R6> | Out<R7> | Out<R8>,
+      Before<In> | Out<R1> | Out<R2> | Out<R3> | Out<R4> | Out<R5> | Out<R6> | Out<R7> | Out<R8>,
       R9
     >?,
     HandlerAfter<
-      | NoInfer<In>
+      | Before<In>
       | Out<R1>
       | Out<R2>
       | Out<R3>
@@ -49,7 +50,7 @@ export type App<In, R1, R2, R3, R4, R5, R6, R7, R8, R9, R10, R11, R12, R13, R14,
       R10
     >?,
     HandlerAfter<
-      | NoInfer<In>
+      | Before<In>
       | Out<R1>
       | Out<R2>
       | Out<R3>
@@ -63,7 +64,7 @@ export type App<In, R1, R2, R3, R4, R5, R6, R7, R8, R9, R10, R11, R12, R13, R14,
       R11
     >?,
     HandlerAfter<
-      | NoInfer<In>
+      | Before<In>
       | Out<R1>
       | Out<R2>
       | Out<R3>
@@ -78,7 +79,7 @@ export type App<In, R1, R2, R3, R4, R5, R6, R7, R8, R9, R10, R11, R12, R13, R14,
       R12
     >?,
     HandlerAfter<
-      | NoInfer<In>
+      | Before<In>
       | Out<R1>
       | Out<R2>
       | Out<R3>
@@ -94,7 +95,7 @@ export type App<In, R1, R2, R3, R4, R5, R6, R7, R8, R9, R10, R11, R12, R13, R14,
       R13
     >?,
     HandlerAfter<
-      | NoInfer<In>
+      | Before<In>
       | Out<R1>
       | Out<R2>
       | Out<R3>
@@ -111,7 +112,7 @@ export type App<In, R1, R2, R3, R4, R5, R6, R7, R8, R9, R10, R11, R12, R13, R14,
       R14
     >?,
     HandlerAfter<
-      | NoInfer<In>
+      | Before<In>
       | Out<R1>
       | Out<R2>
       | Out<R3>
@@ -129,7 +130,7 @@ export type App<In, R1, R2, R3, R4, R5, R6, R7, R8, R9, R10, R11, R12, R13, R14,
       R15
     >?,
     HandlerAfter<
-      | NoInfer<In>
+      | Before<In>
       | Out<R1>
       | Out<R2>
       | Out<R3>
@@ -148,7 +149,7 @@ export type App<In, R1, R2, R3, R4, R5, R6, R7, R8, R9, R10, R11, R12, R13, R14,
       R16
     >?,
     ...rest: HandlerAfterAll<
-      | NoInfer<In>
+      | Before<In>
       | Out<R1>
       | Out<R2>
       | Out<R3>

@@ -85,6 +85,10 @@ type OutOf<R> = [R] extends [readonly unknown[]]
 type Known<P> = unknown extends P ? never : P
 type OutEach<E> = E extends unknown ? Out<E> : never
 
+/** What is provided before a tuple, from which its type is not to be inferred. Token by token: NoInfer of a union is
+ * no union to a conditional type, and `conn.state` would find neither. */
+export type Before<In> = In extends unknown ? NoInfer<In> : never
+
 export type Given = Result | readonly unknown[]
 
 /** One position of a tuple, where In is provided before it.

@@ -423,6 +423,12 @@ const needyGroup: Handler<Has<Session>, Has<User>> = handlers(
 testApp([State.new(new Session()), needyGroup, greet])
 // @ts-expect-error the group needs a session
 testApp([needyGroup])
+// A group that needs two states sees both.
+const twoNeeds: Handler<Has<Session> | Has<User>> = handlers((conn) => {
+  const isOpen: boolean = conn.state(Session).isOpen()
+  return conn.ok(`${conn.state(User).name} ${isOpen}`)
+})
+testApp([State.new(new User()), State.new(new Session()), twoNeeds])
 const app = (broadcaster: Broadcaster): Handler =>
   handlers(State.new(broadcaster), (conn) => {
     const taken = conn.takeState(Broadcaster)
