@@ -64,6 +64,20 @@ export let rawResponseHeaders: (conn: Conn) => readonly string[]
  * @param raw `name, value…` as on the wire, each name once. */
 export let presetHeaders: (conn: Conn, raw: readonly string[]) => void
 
+/** What a request says of its client, where somebody in front of us was asked in its place. */
+export interface Client {
+  /** In place of `peerIp`; undefined where nobody knows it. */
+  readonly peerIp: string | undefined
+  /** In place of `isSecure`. */
+  readonly isSecure: boolean
+  /** In place of `host`. */
+  readonly host: string | undefined
+}
+
+/** Lets a conn say of its client what a trusted proxy has said, in place of what the connection says. The headers
+ * stay what they were. */
+export let forwardConn: (conn: Conn, client: Client) => void
+
 const noHeaders: readonly string[] = []
 
 // `in P`: a conn that holds more may stand wherever one that holds less is asked for. The annotation
@@ -91,6 +105,8 @@ export class Conn<in P = never> {
   #pushedPaths: string[] | undefined
   #afterSend: AfterSend[] | undefined
   #controller: AbortController | undefined
+  /** What is said instead of what the connection says. */
+  #client: Client | undefined
 
   /** For servers: wraps what they received. */
   constructor(incoming: Incoming) {
@@ -148,9 +164,9 @@ export class Conn<in P = never> {
     return this.#requestBody
   }
 
-  /** The `Host` of the request, where it has exactly one. */
+  /** The `Host` of the request, where it has exactly one; or what a trusted proxy says it was. */
   get host(): string | undefined {
-    return this.requestHeaders.getSingle('host')
+    return this.#client !== undefined ? this.#client.host : this.requestHeaders.getSingle('host')
   }
 
   /** `1.0`, `1.1` or `2.0`. */
@@ -158,14 +174,15 @@ export class Conn<in P = never> {
     return this.#incoming.httpVersion
   }
 
-  /** The client's address, or that of the proxy in front of us. Undefined on a Unix socket. */
+  /** The client's address, or that of the proxy in front of us, unless it is trusted to say the client's.
+   * Undefined on a Unix socket. */
   get peerIp(): string | undefined {
-    return this.#incoming.peerIp
+    return this.#client !== undefined ? this.#client.peerIp : this.#incoming.peerIp
   }
 
-  /** Whether the connection is encrypted. */
+  /** Whether the connection is encrypted; or that of the client to a trusted proxy. */
   get isSecure(): boolean {
-    return this.#incoming.isSecure
+    return this.#client !== undefined ? this.#client.isSecure : this.#incoming.isSecure
   }
 
   /** When the request was received, in milliseconds on the clock of `performance.now()`. */
@@ -367,6 +384,9 @@ export class Conn<in P = never> {
       conn.#requestHeaders = undefined
       conn.#target = undefined
       conn.#incoming.pack?.()
+    }
+    forwardConn = (conn, client) => {
+      conn.#client = client
     }
     onErrorOf = (conn) => conn.#incoming.server.onError
     hasAfterSend = (conn) => conn.#afterSend !== undefined
