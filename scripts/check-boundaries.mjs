@@ -11,6 +11,7 @@ const mayImport = {
   core: [],
   sse: ['core'],
   logger: ['core'],
+  forwarded: ['core'],
   'server-node': ['core', 'node:'],
 }
 
