@@ -192,7 +192,8 @@ function startedLines(server: NodeServer): string[] {
       return `${listener.host.includes(':') ? `[${listener.host}]` : listener.host}:${listener.port}`
     return listener.kind === 'unix' ? listener.path : listener.description
   })
-  return [`Listening at ${server.url ?? where[0]} (${where.join(', ')})`, 'Ctrl-C to stop']
+  const listening = `Listening at ${server.url ?? where[0]} (${where.join(', ')})`
+  return server.isAnnounced ? ['Ctrl-C to stop'] : [listening, 'Ctrl-C to stop']
 }
 
 /** Lets the process end by itself; where something of the app keeps it, says what and ends it. */

@@ -8,7 +8,7 @@ import type { Socket } from 'node:net'
 
 import { Conn, Info, isMethod } from '@wakerobin/core'
 import type { Guard, Listener, Swansong } from '@wakerobin/core'
-import { closeInfo } from '@wakerobin/core/adapter'
+import { Announced, closeInfo } from '@wakerobin/core/adapter'
 import type { Program, ServerContext } from '@wakerobin/core/adapter'
 
 import { StartError } from './address.ts'
@@ -88,6 +88,11 @@ export class NodeServer implements Part {
 
   get url(): string | undefined {
     return urlOf(this.listeners)
+  }
+
+  /** Whether a handler has said where it listens. */
+  get isAnnounced(): boolean {
+    return this.#context.sharedState.get(Announced) === true
   }
 
   /** Binds the sockets, runs every `init` and begins to serve.
