@@ -345,3 +345,42 @@ test('options that cannot be used are refused, with what would be right', () => 
   for (const [options, message] of cases)
     assert.throws(() => forwarded(options as ForwardedOptions), { message })
 })
+
+test('whatever is made of a header, it is read or is a 400, and never makes anybody else trusted', async () => {
+  let seed = 7239
+  const random = (below: number): number => {
+    seed = (seed * 1103515245 + 12345) % 2 ** 31
+    return Math.floor((seed / 2 ** 31) * below)
+  }
+  const pieces = [
+    ...'",;=[]:\\\t _.',
+    'for=',
+    'proto=',
+    'host=',
+    'by=',
+    'unknown',
+    '9.9.9.9',
+    '::1',
+    '10.0.0.2',
+  ]
+  const app = testApp([forwarded(proxies), (conn) => conn.json([conn.peerIp ?? null])])
+  const counts = { read: 0, refused: 0 }
+  for (let round = 0; round < 3000; round++) {
+    const made = Array.from({ length: random(8) }, () => pieces[random(pieces.length)]).join('')
+    const name = random(2) === 0 ? 'Forwarded' : 'X-Forwarded-For'
+    // The last element is the proxy's own, in the same line or in one of its own.
+    const own = name === 'Forwarded' ? 'for="[2001:db8::7]"' : '2001:db8::7'
+    const lines = random(2) === 0 ? [made, own] : [`${made}, ${own}`]
+    const headers: Headers = lines.map((line) => [name, line])
+    const response = await app.get('/', { peerIp: '10.0.0.1', headers })
+    const what = `seed 7239, round ${round}: ${JSON.stringify([name, lines])}`
+    if (response.status === 400) counts.refused++
+    else {
+      assert.equal(response.status, 200, what)
+      assert.equal(response.body, '["2001:db8::7"]', what)
+      counts.read++
+    }
+  }
+  assert.deepEqual(app.errors, [])
+  assert.ok(counts.read > 500 && counts.refused > 500, JSON.stringify(counts))
+})

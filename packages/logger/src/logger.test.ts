@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { test } from 'node:test'
+import { test, type TestContext } from 'node:test'
 
 import type { Handler } from '@wakerobin/core'
 import { testApp } from '@wakerobin/core/testing'
@@ -7,6 +7,17 @@ import { testApp } from '@wakerobin/core/testing'
 import { source } from '../fixtures/source.ts'
 import { logger, type LoggerOptions } from './logger.ts'
 import type { LogTarget } from './target.ts'
+
+/** Node's test runner forces colours where it is on a terminal itself. */
+function withoutForcedColors(t: TestContext): void {
+  const { FORCE_COLOR, NO_COLOR } = process.env
+  t.after(() => {
+    if (FORCE_COLOR !== undefined) process.env['FORCE_COLOR'] = FORCE_COLOR
+    if (NO_COLOR === undefined) delete process.env['NO_COLOR']
+  })
+  delete process.env['FORCE_COLOR']
+  process.env['NO_COLOR'] = '1'
+}
 
 /** A logger that keeps its lines, with the times, which are never twice the same, as `<time>`. */
 function kept() {
@@ -158,6 +169,7 @@ test('a time is in milliseconds with one decimal, and in seconds from one second
 })
 
 test('lines go to console.log unless told otherwise', async (t) => {
+  withoutForcedColors(t)
   const log = t.mock.method(console, 'log', () => {})
   await testApp([logger(), 'hello']).get('/')
   assert.equal(log.mock.callCount(), 1)

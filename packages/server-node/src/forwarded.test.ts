@@ -6,8 +6,9 @@ import { test } from 'node:test'
 
 import type { Handler } from '@wakerobin/core'
 import { forwarded } from '@wakerobin/forwarded'
+import { logger, logLine, parts } from '@wakerobin/logger'
 
-import { RawClient, start } from '../fixtures/harness.ts'
+import { RawClient, start, until } from '../fixtures/harness.ts'
 
 const client: Handler = (conn) => conn.json([conn.peerIp ?? null, conn.isSecure, conn.host])
 
@@ -39,4 +40,19 @@ test('a proxy on a Unix socket is believed where `unix` is trusted, and only the
     raw.get('/', 'X-Forwarded-For: 198.51.100.1, 203.0.113.7')
     assert.equal((await raw.response()).body, expected)
   }
+})
+
+test('a log line has the address of the client, wherever the logger stands', async (t) => {
+  const lines: string[] = []
+  const format = logLine`${parts.ip} ${parts.status}`
+  const server = await start(t, [
+    logger({ format, log: (line) => lines.push(line) }),
+    forwarded({ trust: ['loopback'] }),
+    client,
+  ])
+  const raw = await server.connect()
+  await raw.get('/', 'X-Forwarded-For: 203.0.113.7').response()
+  await raw.get('/', 'X-Forwarded-For: nobody').response()
+  await until('both lines are written', () => lines.length > 1)
+  assert.deepEqual(lines, ['203.0.113.7 200', '127.0.0.1 400'])
 })
