@@ -137,7 +137,7 @@ const hostile = [
   '\u202egnp.exe',
   '\u2066x',
   '\u200b',
-  'x\ufeff',
+  '\ufeff',
   '" 500 0 "forged" "',
   '\\" \\',
   '","severity":"ERROR","x":"',

@@ -1,4 +1,7 @@
-/** A streaming body on its way, and how it has ended: to the server it is the body, to the body it is the sink. */
+/** A streaming body on its way, and how it has ended: to the server it is the body, to the body it is the sink.
+ *
+ * `afterSend` only knows whether all was sent. Why it was not, a server tells the body, and the body the server; who
+ * stands between them hears both, and counts the bytes, on every server. */
 
 import type { BodySink, BodySource, CloseCause, Conn } from '@wakerobin/core'
 import { toBodySource, type Chunk } from '@wakerobin/core/adapter'
