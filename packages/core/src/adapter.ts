@@ -16,6 +16,7 @@ export {
   hasAfterSend,
   onErrorOf,
   packConn,
+  pendingPlaceOf,
   presetHeaders,
   settleConn,
   type Client,

@@ -100,12 +100,12 @@ test('the status is undefined until one is set', () => {
   assert.equal(conn.withStatus(299).status, 299)
 })
 
-test('withStatus() refuses everything but integers from 200 to 599 and keeps the status', () => {
+test('withStatus() refuses everything but 101 and integers from 200 to 599 and keeps the status', () => {
   const conn = connOf().withStatus(202)
   for (const status of [
     0,
     100,
-    101,
+    102,
     199,
     600,
     999,
@@ -117,12 +117,13 @@ test('withStatus() refuses everything but integers from 200 to 599 and keeps the
   ]) {
     assert.throws(() => conn.withStatus(status), {
       name: 'RangeError',
-      message: /^Cannot set the status .*: it must be an integer from 200 to 599$/,
+      message: /^Cannot set the status .*: it must be an integer from 200 to 599, or 101$/,
     })
   }
   assert.equal(conn.status, 202)
   assert.equal(conn.withStatus(200).status, 200)
   assert.equal(conn.withStatus(599).status, 599)
+  assert.equal(conn.withStatus(101).status, 101)
 })
 
 test('withResponseHeader() replaces a header, responseHeaders.append() adds a line', async () => {
@@ -256,6 +257,20 @@ test('a conn tells what the server knows of its request', async () => {
   assert.deepEqual(response.json(), ['PUT', '1.0', '::1', true, 'fern.test', false])
   assert.ok(response.conn.startTime >= before && response.conn.startTime <= performance.now())
   assert.equal(response.conn.swansong, app.swansong)
+})
+
+test('a conn tells which of the listeners it came in on, where there are any', async () => {
+  const tcp = { kind: 'tcp', host: '127.0.0.1', port: 443, isSecure: true } as const
+  const unix = { kind: 'unix', path: '/run/app.sock', isSecure: false } as const
+  const app = testApp(() => {}, { listeners: [tcp, unix] })
+  const { conn } = await app.get('/')
+  assert.deepEqual([conn.listener, conn.isSecure], [tcp, true])
+  const other = await app.get('/', { listener: unix })
+  assert.deepEqual([other.conn.listener, other.conn.isSecure], [unix, false])
+  const proxied = await app.get('/', { listener: unix, isSecure: true })
+  assert.equal(proxied.conn.isSecure, true)
+  const bare = await testApp(() => {}).get('/')
+  assert.deepEqual([bare.conn.listener, bare.conn.isSecure], [undefined, false])
 })
 
 test('the host is undefined where the request has none or several', () => {

@@ -6,6 +6,7 @@ import { describe } from './describe.ts'
 import { HeaderMap } from './header-map.ts'
 import type { HeaderValue } from './header-map.ts'
 import type { Incoming } from './incoming.ts'
+import type { Listener } from './info.ts'
 import { isPromiseLike } from './is-promise-like.ts'
 import type { Method } from './method.ts'
 import type { OnError } from './program.ts'
@@ -53,6 +54,12 @@ export let onErrorOf: (conn: Conn) => OnError
 
 /** Whether anybody wants to know how the response ended. */
 export let hasAfterSend: (conn: Conn) => boolean
+
+/** Notes the place of the handler whose promise is waited for. */
+export let markPending: (conn: Conn, place: string) => void
+
+/** The place of the handler whose promise was waited for last; undefined where none was. */
+export let pendingPlaceOf: (conn: Conn) => string | undefined
 
 /** Keeps the request in as little memory as it takes. What was changed in its headers is kept as it is. */
 export let packConn: (conn: Conn) => void
@@ -107,6 +114,7 @@ export class Conn<in P = never> {
   #controller: AbortController | undefined
   /** What is said instead of what the connection says. */
   #client: Client | undefined
+  #pendingPlace: string | undefined
 
   /** For servers: wraps what they received. */
   constructor(incoming: Incoming) {
@@ -164,9 +172,13 @@ export class Conn<in P = never> {
     return this.#requestBody
   }
 
-  /** The `Host` of the request, where it has exactly one; or what a trusted proxy says it was. */
+  /** The `Host` of the request, where it has exactly one; else the host of a target that names it. Or what a
+   * trusted proxy says it was. */
   get host(): string | undefined {
-    return this.#client !== undefined ? this.#client.host : this.requestHeaders.getSingle('host')
+    if (this.#client !== undefined) return this.#client.host
+    const { requestHeaders } = this
+    if (requestHeaders.has('host')) return requestHeaders.getSingle('host')
+    return authorityOf(this.#incoming.target)
   }
 
   /** `1.0`, `1.1` or `2.0`. */
@@ -185,18 +197,25 @@ export class Conn<in P = never> {
     return this.#client !== undefined ? this.#client.isSecure : this.#incoming.isSecure
   }
 
+  /** The one of `info.listeners` that the request came in on, the very object. Undefined where the app runs
+   * without sockets of its own, as in a test that names none. */
+  get listener(): Listener | undefined {
+    return this.#incoming.listener
+  }
+
   /** When the request was received, in milliseconds on the clock of `performance.now()`. */
   get startTime(): number {
     return this.#incoming.startTime
   }
 
-  /** Whether the client has left before its response was complete. One that has only ended its side
-   * of the connection counts as gone, too, and is answered all the same. */
+  /** Whether the client has left before its response was complete, or was answered because the handlers took too
+   * long. One that has only ended its side of the connection counts as gone, too, and is answered all the same. */
   get isDisconnected(): boolean {
     return this.#incoming.isDisconnected
   }
 
-  /** Aborts when the client leaves before its response is complete; see `isDisconnected`. A stop does
+  /** Aborts when the client leaves before its response is complete, or when the time that the server gives to handlers
+   * is over; see `isDisconnected`. A stop does
    * not abort it: a request that was read completes; see `conn.swansong.signal`. */
   get signal(): AbortSignal {
     if (this.#controller === undefined) {
@@ -221,7 +240,9 @@ export class Conn<in P = never> {
   }
 
   /** Sets the status. Leaves the body and `isHalted` as they are.
-   * @throws {RangeError} When `status` is not an integer from 200 to 599. */
+   *
+   * A 101 is for handlers that take the connection over: see `hasUpgrade`.
+   * @throws {RangeError} When `status` is neither an integer from 200 to 599 nor 101. */
   withStatus(status: number): this {
     this.#status = checkStatus(status)
     return this
@@ -388,6 +409,10 @@ export class Conn<in P = never> {
     forwardConn = (conn, client) => {
       conn.#client = client
     }
+    markPending = (conn, place) => {
+      conn.#pendingPlace = place
+    }
+    pendingPlaceOf = (conn) => conn.#pendingPlace
     onErrorOf = (conn) => conn.#incoming.server.onError
     hasAfterSend = (conn) => conn.#afterSend !== undefined
     presetHeaders = (conn, raw) => {
@@ -417,11 +442,19 @@ function splitTarget(target: string): Target {
     : { path: origin.slice(0, at), querystring: origin.slice(at + 1), hasQuery: true }
 }
 
-/** `http://host/path?query`, as clients of proxies send it, without scheme and host: RFC 9112 §3.2.2. */
+/** `http://host/path?query`, as clients of proxies send it: RFC 9112 §3.2.2. */
+const absoluteForm = /^[a-z][a-z0-9+.-]*:\/\/(?:[^/?@]*@)?([^/?]*)/i
+
+/** The target without scheme and host. */
 function originForm(target: string): string {
   if (target.startsWith('/')) return target
-  const absolute = /^[a-z][a-z0-9+.-]*:\/\/[^/?]*/i.exec(target)
+  const absolute = absoluteForm.exec(target)
   if (absolute === null) return target // `*`, or the authority of CONNECT
   const rest = target.slice(absolute[0].length)
   return rest.startsWith('/') ? rest : `/${rest}`
+}
+
+/** The host and port that the target names, without the user. */
+function authorityOf(target: string): string | undefined {
+  return absoluteForm.exec(target)?.[1]
 }

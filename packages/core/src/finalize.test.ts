@@ -286,3 +286,47 @@ test('a length that is no whole number of bytes is refused', () => {
     )
   }
 })
+
+test('a switch of protocols has no body and no length, and is refused where nobody makes it good', () => {
+  const source = { ...spySource(), length: 12 }
+  const switching = connOf().withStatus(101).withResponseHeader('Upgrade', 'echo').withBody(source)
+  assert.throws(() => finalize(switching, Buffer.byteLength), {
+    name: 'TypeError',
+    message: /^Cannot answer with a 101: .* no handler takes the connection over$/,
+  })
+  assert.deepEqual(finalize(switching, Buffer.byteLength, true), {
+    status: 101,
+    rawHeaders: ['Upgrade', 'echo'],
+    contentLength: undefined,
+    bodyLength: undefined,
+    body: undefined,
+  })
+  assert.equal(source.closed.mock.callCount(), 1)
+  switching.withResponseHeader('Content-Length', 12)
+  assert.throws(() => finalize(switching, Buffer.byteLength, true), {
+    message: 'Cannot send a 101 with the Content-Length 12: it has no body',
+  })
+})
+
+test('a 101 of an app under test is one where a handler would take the connection over, else a 500', async () => {
+  const asked: Conn[] = []
+  const app = testApp([
+    {
+      hasUpgrade({ conn, takeTransport }) {
+        asked.push(conn)
+        assert.throws(
+          takeTransport,
+          /^TypeError: Cannot take the connection over: testApp has none/,
+        )
+        return conn.path === '/echo'
+      },
+      upgrade: () => assert.fail('there is no connection'),
+    },
+    (conn) => conn.withStatus(101).withResponseHeader('Upgrade', 'echo').halt(),
+  ])
+  const response = await app.get('/echo')
+  assert.deepEqual([response.status, response.headers.get('upgrade')], [101, 'echo'])
+  assert.equal((await app.get('/')).status, 500)
+  assert.match(String(app.errors[0]?.error), /^TypeError: Cannot answer with a 101/)
+  assert.equal(asked.length, 2)
+})

@@ -25,14 +25,20 @@ export interface FinalResponse {
  *
  * A conn without a status is a 404 (a 501 for CONNECT, as nobody made a tunnel). HEAD, 204 and 304
  * have no body, and what would have been one is let go; HEAD keeps its length: RFC 9110 §8.6, §9.3.2.
- * 205 has an empty one: §15.3.6.
+ * 205 has an empty one: §15.3.6. A switch of protocols has none either: §8.6, §15.2.2.
  * @param byteLength The length of text in UTF-8: the platform's own way is the fastest.
- * @throws {TypeError} When a handler has set framing that is not true. */
-export function finalize(conn: Conn, byteLength: (text: string) => number): FinalResponse {
+ * @param isTaken Whether a handler takes the connection over: with a 101, or a 200 to CONNECT.
+ * @throws {TypeError} When a handler has set framing that is not true, or a 101 that no handler makes good. */
+export function finalize(
+  conn: Conn,
+  byteLength: (text: string) => number,
+  isTaken = false,
+): FinalResponse {
   const status = conn.status ?? (conn.method === 'CONNECT' ? 501 : 404)
+  if (status === 101 && !isTaken) throw new TypeError(nobodySwitches)
   const rawHeaders = rawResponseHeaders(conn)
   const body = conn.responseBody
-  const mayHaveLength = status !== 204 && status !== 304
+  const mayHaveLength = status !== 204 && status !== 304 && !isTaken
   const mayBeSent = mayHaveLength && status !== 205 && conn.method !== 'HEAD'
 
   const final =
@@ -53,7 +59,7 @@ export function finalize(conn: Conn, byteLength: (text: string) => number): Fina
     )
   }
   // RFC 9110 §8.6, §15.3.6: a client would take what follows on the connection for the body.
-  if (declared !== undefined && (status === 204 || (status === 205 && declared > 0))) {
+  if (declared !== undefined && (status === 204 || isTaken || (status === 205 && declared > 0))) {
     throw new TypeError(
       `Cannot send a ${status} with the Content-Length ${declared}: it has no body`,
     )
@@ -66,6 +72,9 @@ export function finalize(conn: Conn, byteLength: (text: string) => number): Fina
   discardBody(final)
   return { status, rawHeaders, contentLength, bodyLength: undefined, body: undefined }
 }
+
+const nobodySwitches =
+  'Cannot answer with a 101: the client has asked for no other protocol, or no handler takes the connection over'
 
 /** The Content-Length that a handler has set, and a refusal of a Transfer-Encoding, which is the server's. */
 function declaredLength(rawHeaders: readonly string[]): number | undefined {

@@ -117,7 +117,8 @@ export class HeaderMap implements Iterable<[name: string, value: string]> {
   /** Appends every field of another map, a web `Headers`, an iterable of pairs or a record. */
   appendAll(fields: HeadersInput): this {
     if (fields instanceof HeaderMap) {
-      // As they are: what was received may be no UTF-8, and stays what it is.
+      // As they are: what was received may be no UTF-8, and stays what it is. It was not checked by us.
+      if (fields.#isBorrowed) checkLines(fields.#lines)
       this.#own()
       this.#lines.push(...fields.#lines)
       return this
@@ -213,14 +214,12 @@ const token = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
 const plainValue = /^[\t\x20-\x7e]*$/
 // oxlint-disable-next-line no-control-regex -- the control characters are the point
 const forbiddenInValue = /[\x00-\x08\x0a-\x1f\x7f]/
+// The same for one char a byte: what is no byte would become another one, perhaps a line break.
+const forbiddenOnWire = /[^\t\x20-\x7e\x80-\xff]/
 
 /** What goes on the wire: one value as it is, which is nearly always, an array as an array. */
 function wireValues(name: string, value: HeaderValue): string | string[] {
-  if (!isValidName(name)) {
-    throw new TypeError(
-      `Cannot set the header ${describe(name)}: a name is one or more of A-Z a-z 0-9 ! # $ % & ' * + - . ^ _ \` | ~`,
-    )
-  }
+  if (!isValidName(name)) throw invalidName(name)
   return Array.isArray(value) ? value.map((item) => toWire(name, item)) : toWire(name, value)
 }
 
@@ -234,6 +233,16 @@ function isValidName(name: string): boolean {
   return true
 }
 
+/** Checks names and values that are as on the wire. */
+function checkLines(lines: readonly string[]): void {
+  for (let at = 0; at < lines.length; at += 2) {
+    const name = lines[at]!
+    if (!isValidName(name)) throw invalidName(name)
+    const bad = forbiddenOnWire.exec(lines[at + 1]!)
+    if (bad !== null) throw invalidValue(name, bad)
+  }
+}
+
 function toWire(name: string, value: unknown): string {
   if (typeof value !== 'string' && !(typeof value === 'number' && Number.isFinite(value))) {
     throw new TypeError(
@@ -243,13 +252,21 @@ function toWire(name: string, value: unknown): string {
   const text = trimmed(String(value))
   if (plainValue.test(text)) return text
   const bad = forbiddenInValue.exec(text)
-  if (bad !== null) {
-    const code = bad[0].charCodeAt(0).toString(16).padStart(4, '0').toUpperCase()
-    throw new TypeError(
-      `Cannot set the header ${describe(name)}: its value has the control character U+${code} at position ${bad.index}`,
-    )
-  }
+  if (bad !== null) throw invalidValue(name, bad)
   return Array.from(new TextEncoder().encode(text), (byte) => String.fromCharCode(byte)).join('')
+}
+
+function invalidName(name: unknown): TypeError {
+  return new TypeError(
+    `Cannot set the header ${describe(name)}: a name is one or more of A-Z a-z 0-9 ! # $ % & ' * + - . ^ _ \` | ~`,
+  )
+}
+
+function invalidValue(name: string, { 0: character, index }: RegExpExecArray): TypeError {
+  const code = character.charCodeAt(0).toString(16).padStart(4, '0').toUpperCase()
+  return new TypeError(
+    `Cannot set the header ${describe(name)}: its value has the control character U+${code} at position ${index}`,
+  )
 }
 
 /** Whitespace around a value is not part of it: RFC 9110 §5.5. */

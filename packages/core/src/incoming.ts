@@ -1,5 +1,6 @@
 /** What a server gives to core for one request. Nothing in it is parsed before it is asked for. */
 
+import type { Listener } from './info.ts'
 import type { OnError } from './program.ts'
 import type { StateMap } from './state.ts'
 import type { Swansong } from './swansong.ts'
@@ -17,6 +18,8 @@ export interface Incoming {
   /** The client's address; IPv4 as such, also where the socket has it mapped into IPv6. */
   readonly peerIp: string | undefined
   readonly isSecure: boolean
+  /** What it came in on. Undefined where the server has no sockets of its own. */
+  readonly listener?: Listener | undefined
   /** When the request was received, as `performance.now()` has it, in milliseconds. */
   readonly startTime: number
   readonly server: ServerContext

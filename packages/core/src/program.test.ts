@@ -860,7 +860,10 @@ test('the first handler whose hasUpgrade says so takes the connection over', () 
   assert.deepEqual(asked, ['a', 'b'])
   void upgrader.upgrade(upgrade)
   assert.deepEqual(taken, ['b'])
-  assert.equal(compile(() => {}).upgraderOf(upgrade), undefined)
+  assert.equal(program.mayUpgrade, true)
+  const without = compile(() => {})
+  assert.equal(without.upgraderOf(upgrade), undefined)
+  assert.equal(without.mayUpgrade, false)
 })
 
 test('a handler with one of hasUpgrade and upgrade is refused', () => {

@@ -4,7 +4,7 @@
  * ends the ones around it. Steps run synchronously until the first promise. */
 
 import { callSafely } from './call-safely.ts'
-import { Conn, failConn, onErrorOf } from './conn.ts'
+import { Conn, failConn, markPending, onErrorOf } from './conn.ts'
 import { describe } from './describe.ts'
 import { clientErrorStatus } from './errors.ts'
 import type { HandlerFn, HandlerParts, Result } from './handler.ts'
@@ -54,7 +54,9 @@ export class Program {
   constructor(plan: Plan, onError: OnError) {
     this.#runs = plan.steps.map((step) => step.run)
     this.#places = plan.steps.map((step) => step.place)
-    this.#beforeSends = plan.beforeSends.toReversed()
+    this.#beforeSends = plan.beforeSends
+      .map(({ run, place }) => ({ run, place: `beforeSend of ${place}` }))
+      .toReversed()
     this.#inits = plan.inits
     this.#upgraders = plan.upgraders
     this.onError = onError
@@ -101,6 +103,11 @@ export class Program {
     return pending === undefined ? conn : this.#rest(conn, pending, false, false)
   }
 
+  /** Whether there is a handler that may take a connection over. */
+  get mayUpgrade(): boolean {
+    return this.#upgraders.length > 0
+  }
+
   /** The handler that takes over the connection: the first, in the order of the tuple, whose `hasUpgrade` says so.
    * @throws What a `hasUpgrade` throws. */
   upgraderOf(upgrade: Upgrade): Upgrader | undefined {
@@ -117,7 +124,10 @@ export class Program {
         const run = runs[at]!
         const result = run(conn)
         if (result === conn || result === undefined) continue
-        if (isPromiseLike(result)) return { promise: result, at }
+        if (isPromiseLike(result)) {
+          markPending(conn, this.#places[at]!)
+          return { promise: result, at }
+        }
         throw wrongResult(result, this.#places[at]!)
       }
     } catch (error) {
@@ -162,10 +172,11 @@ export class Program {
     try {
       const result = run(conn)
       if (result === conn || result === undefined) return undefined
-      if (!isPromiseLike(result)) throw wrongResult(result, `beforeSend of ${place}`)
+      if (!isPromiseLike(result)) throw wrongResult(result, place)
+      markPending(conn, place)
       return this.#awaitBeforeSend(conn, result, place)
     } catch (error) {
-      this.#fail(conn, error, `beforeSend of ${place}`)
+      this.#fail(conn, error, place)
       return undefined
     }
   }
@@ -173,10 +184,9 @@ export class Program {
   async #awaitBeforeSend(conn: Conn, pending: PromiseLike<unknown>, place: Place): Promise<void> {
     try {
       const result = await pending
-      if (result !== conn && result !== undefined)
-        throw wrongResult(result, `beforeSend of ${place}`)
+      if (result !== conn && result !== undefined) throw wrongResult(result, place)
     } catch (error) {
-      this.#fail(conn, error, `beforeSend of ${place}`)
+      this.#fail(conn, error, place)
     }
   }
 

@@ -49,13 +49,13 @@ test('a status knows its phrase, its kind and its name', () => {
   assert.equal(`${status(299)}`, '299')
 })
 
-test('only integers from 200 to 599 are a status', () => {
+test('only integers from 200 to 599, and 101, are a status', () => {
   assert.equal(checkStatus(200), 200)
   assert.equal(checkStatus(599), 599)
   for (const code of [100, 199, 600, 200.5, Number.NaN, -404, '404']) {
     const expected = {
       name: 'RangeError',
-      message: /^Cannot set the status .*: it must be an integer from 200 to 599$/,
+      message: /^Cannot set the status .*: it must be an integer from 200 to 599, or 101$/,
     }
     assert.throws(() => status(code as number), expected)
     assert.throws(() => checkStatus(code as number), expected)

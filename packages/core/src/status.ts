@@ -85,7 +85,7 @@ export type StatusKind =
 
 /** A status as a handler: sets the status and does not halt. Made by `status(code)`. */
 export class Status {
-  /** An integer from 200 to 599. */
+  /** An integer from 200 to 599, or 101. */
   readonly code: number
 
   constructor(code: number) {
@@ -121,7 +121,7 @@ export class Status {
  *
  * const teapot: Handler = handlers(status(418), (conn) => conn.withBody('short and stout').halt())
  * ```
- * @throws {RangeError} When `code` is not an integer from 200 to 599. */
+ * @throws {RangeError} When `code` is neither an integer from 200 to 599 nor 101. */
 export function status(code: number): Status {
   return new Status(code)
 }
@@ -134,13 +134,14 @@ export function statusKind(code: number): StatusKind {
   return code < 500 ? 'client-error' : 'server-error'
 }
 
-/** Returns `code` where it can be the status of a final response.
+/** Returns `code` where it can be the status of a response.
  *
- * 1xx are interim: a client that gets one goes on waiting (RFC 9110 §15.2).
- * @throws {RangeError} When it is not an integer from 200 to 599. */
+ * 1xx are interim: a client that gets one goes on waiting (RFC 9110 §15.2). Not so 101, after which the connection is
+ * none of HTTP any more.
+ * @throws {RangeError} When it is neither an integer from 200 to 599 nor 101. */
 export function checkStatus(code: number): number {
-  if (Number.isInteger(code) && code >= 200 && code <= 599) return code
+  if (Number.isInteger(code) && ((code >= 200 && code <= 599) || code === 101)) return code
   throw new RangeError(
-    `Cannot set the status ${describe(code)}: it must be an integer from 200 to 599`,
+    `Cannot set the status ${describe(code)}: it must be an integer from 200 to 599, or 101`,
   )
 }

@@ -51,8 +51,10 @@ export interface TestRequest {
   json?: unknown
   /** Default `127.0.0.1`. */
   peerIp?: string
-  /** Default false. */
+  /** Default: as the listener is; false without one. */
   isSecure?: boolean
+  /** What the request comes in on. Default: the first of the app's `listeners`. */
+  listener?: Listener
   /** Default `1.1`. */
   httpVersion?: string
   /** The client leaves when it aborts. Default: it stays to the end. */
@@ -179,7 +181,13 @@ export class TestApp {
   request(method: Method, target: string, request: TestRequest = {}): Promise<TestResponse> {
     return new Promise((resolve, reject) => {
       const { signal } = request
-      const incoming = new TestIncoming(method, target, request, this.#context)
+      const incoming = new TestIncoming(
+        method,
+        target,
+        request,
+        this.#context,
+        this.#info.listeners[0],
+      )
       if (signal?.aborted === true) {
         incoming.leave()
         reject(signal.reason)
@@ -283,12 +291,21 @@ export class TestApp {
 
   #finalize(conn: Conn): FinalResponse {
     try {
-      return finalize(conn, byteLength)
+      return finalize(conn, byteLength, this.#isTaken(conn))
     } catch (error) {
       this.#report(conn, error, 'the response')
       failConn(conn, 500)
       return finalize(conn, byteLength)
     }
+  }
+
+  /** Whether a handler would take the connection over. None does: there is no connection. */
+  #isTaken(conn: Conn): boolean {
+    const takeTransport = (): never => {
+      throw new TypeError('Cannot take the connection over: testApp has none, use a server')
+    }
+    const isSwitch = conn.status === (conn.method === 'CONNECT' ? 200 : 101)
+    return isSwitch && this.#program.upgraderOf({ conn, takeTransport }) !== undefined
   }
 
   /** Returns undefined where the body has failed before the head was out. */
@@ -434,6 +451,7 @@ class TestIncoming implements Incoming {
   readonly httpVersion: string
   readonly peerIp: string
   readonly isSecure: boolean
+  readonly listener: Listener | undefined
   readonly startTime: number = performance.now()
   readonly server: ServerContext
   isDisconnected = false
@@ -445,7 +463,13 @@ class TestIncoming implements Incoming {
   /** Ends the wait for the next part of the body. */
   #breakOff: (error: unknown) => void = () => {}
 
-  constructor(method: Method, target: string, request: TestRequest, server: ServerContext) {
+  constructor(
+    method: Method,
+    target: string,
+    request: TestRequest,
+    server: ServerContext,
+    listener: Listener | undefined,
+  ) {
     const headers = new HeaderMap(request.headers)
     let { body } = request
     if ('json' in request) {
@@ -462,7 +486,8 @@ class TestIncoming implements Incoming {
     this.rawHeaders = headers.toRawHeaders()
     this.httpVersion = request.httpVersion ?? '1.1'
     this.peerIp = request.peerIp ?? '127.0.0.1'
-    this.isSecure = request.isSecure ?? false
+    this.listener = request.listener ?? listener
+    this.isSecure = request.isSecure ?? this.listener?.isSecure ?? false
     this.server = server
     if (bytes instanceof Uint8Array) this.#bytes = bytes
     else this.#parts = bytes

@@ -23,8 +23,7 @@ const headerNames = [
 /** Whom `forwarded` believes, and what. */
 export interface ForwardedOptions {
   /** The proxies: addresses, ranges (`10.0.0.0/8`, `fd00::/8`), or names: `loopback`, `private` (RFC 1918 and
-   * RFC 4193), `link-local`, and `unix` for connections that have no address, which are those on a Unix socket.
-   * What anybody else says is ignored. */
+   * RFC 4193), `link-local`, and `unix` for whoever connects to a Unix socket of ours. What anybody else says is ignored. */
   trust: readonly string[]
   /** The headers that your proxies set, whatever the client has sent: no other is read. Where `forwarded` is one of
    * them and a request has it, it wins over `x-forwarded-…`. Default: all of them, but a request that has both
@@ -55,7 +54,7 @@ export function forwarded(options: ForwardedOptions): HandlerObject {
     name: 'forwarded',
     run(conn) {
       // Twice on one way, the second would take the client for a proxy.
-      if (conn.state(Seen) !== undefined || !trust.hasPeer(conn.peerIp)) return
+      if (conn.state(Seen) !== undefined || !trust.hasPeer(conn)) return
       conn.withState(Seen, true)
       try {
         const client = clientOf(conn, trust, headers)

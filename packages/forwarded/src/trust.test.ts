@@ -1,11 +1,15 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
+import type { Listener } from '@wakerobin/core'
+
 import { Trust } from './trust.ts'
+
+const unix: Listener = { kind: 'unix', path: '/run/app.sock', isSecure: false }
 
 function trusted(entries: readonly string[], peers: readonly (string | undefined)[]): unknown[] {
   const trust = new Trust(entries)
-  return peers.filter((peer) => trust.hasPeer(peer))
+  return peers.filter((peerIp) => trust.hasPeer({ peerIp, listener: unix }))
 }
 
 test('an address, a range, and an address of IPv4 that is mapped into IPv6 are trusted', () => {
@@ -60,22 +64,31 @@ test('a name stands for its ranges', () => {
   assert.deepEqual(trusted(['unix'], peers), [undefined])
 })
 
-test('a peer without an address is trusted where `unix` is, and nowhere else', () => {
-  assert.equal(new Trust(['unix', 'loopback']).hasPeer(undefined), true)
-  assert.equal(new Trust(['0.0.0.0/0', '::/0', 'loopback']).hasPeer(undefined), false)
+test('a peer without an address is trusted where `unix` is, and on a Unix socket only', () => {
+  const tcp: Listener = { kind: 'tcp', host: '::', port: 80, isSecure: false }
+  const trust = new Trust(['unix', 'loopback'])
+  assert.equal(trust.hasPeer({ peerIp: undefined, listener: unix }), true)
+  assert.equal(trust.hasPeer({ peerIp: undefined, listener: tcp }), false) // it is gone
+  assert.equal(trust.hasPeer({ peerIp: undefined, listener: undefined }), false)
+  const others = new Trust(['0.0.0.0/0', '::/0', 'loopback'])
+  assert.equal(others.hasPeer({ peerIp: undefined, listener: unix }), false)
 })
 
 test('what is no address is not trusted', () => {
-  assert.equal(new Trust(['0.0.0.0/0', '::/0']).hasPeer('somebody'), false)
+  assert.equal(
+    new Trust(['0.0.0.0/0', '::/0']).hasPeer({ peerIp: 'somebody', listener: unix }),
+    false,
+  )
 })
 
 test('many peers are told apart as few are', () => {
   const trust = new Trust(['10.0.0.0/9'])
+  const has = (peerIp: string): boolean => trust.hasPeer({ peerIp, listener: undefined })
   for (let round = 0; round < 2; round++) {
     for (let at = 0; at < 1200; at++) {
       const third = Math.floor(at / 250)
-      assert.equal(trust.hasPeer(`10.0.${third}.${at % 250}`), true)
-      assert.equal(trust.hasPeer(`10.128.${third}.${at % 250}`), false)
+      assert.equal(has(`10.0.${third}.${at % 250}`), true)
+      assert.equal(has(`10.128.${third}.${at % 250}`), false)
     }
   }
 })

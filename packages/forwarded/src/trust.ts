@@ -1,5 +1,6 @@
 /** Whom to believe: addresses, ranges of them, and names of ranges. */
 
+import type { Conn } from '@wakerobin/core'
 import { describe } from '@wakerobin/core/adapter'
 
 import { bitsOf, formatIp, parseIp } from './ip-address.ts'
@@ -37,9 +38,10 @@ export class Trust {
     this.#ranges = entries.filter((entry) => entry !== 'unix').flatMap(rangesOf)
   }
 
-  /** @param peerIp As `conn.peerIp` has it: undefined on a Unix socket. */
-  hasPeer(peerIp: string | undefined): boolean {
-    if (peerIp === undefined) return this.#hasUnix
+  /** Whether the peer of a conn is believed. */
+  hasPeer({ peerIp, listener }: Pick<Conn, 'peerIp' | 'listener'>): boolean {
+    // A connection that is gone, or whose server tells none, has no address either.
+    if (peerIp === undefined) return this.#hasUnix && listener?.kind === 'unix'
     const known = this.#known.get(peerIp)
     if (known !== undefined) return known
     const address = parseIp(peerIp.replace(/%.*$/, '')) // without the zone of a link-local one

@@ -35,6 +35,13 @@ test('where the server listens is one line, before anything is served', async ()
     listeners: [{ kind: 'other', description: 'a worker', isSecure: false }] as const,
   }
   assert.deepEqual(await linesOf({}, other), ['Listening at a worker (a worker)'])
+  const secure = {
+    listeners: [{ kind: 'tcp', host: '::', port: 443, isSecure: true }] as const,
+    url: 'https://localhost/',
+  }
+  assert.deepEqual(await linesOf({}, secure), [
+    'Listening at https://localhost/ ([::]:443 with TLS)',
+  ])
   assert.deepEqual(await linesOf({}, {}), ['Started'])
   assert.deepEqual(await linesOf({}, { url }), [`Listening at ${url}`])
 })

@@ -49,9 +49,12 @@ export function listening(options: ListeningOptions = {}): HandlerWithoutRun {
 }
 
 function textOf({ url, listeners }: Info): string {
-  const where = listeners.map(addressOf)
-  if (where.length === 0) return url === undefined ? 'Started' : `Listening at ${url}`
-  return `Listening at ${url ?? where[0]} (${where.join(', ')})`
+  const [first] = listeners
+  if (first === undefined) return url === undefined ? 'Started' : `Listening at ${url}`
+  const where = listeners.map(
+    (listener) => `${addressOf(listener)}${listener.isSecure ? ' with TLS' : ''}`,
+  )
+  return `Listening at ${url ?? addressOf(first)} (${where.join(', ')})`
 }
 
 function jsonOf(info: Info): string {

@@ -1,5 +1,6 @@
 /** A server's morning: many event streams, idle connections and slow requests at once. */
 
+import type { Where } from './dial.ts'
 import { EventStreamClient } from './event-stream-client.ts'
 import { HttpConnection } from './http-connection.ts'
 import { until } from './patience.ts'
@@ -34,10 +35,10 @@ export class Crowd implements Disposable {
 
   /** Resolves when every stream has had an event, every idle connection its answer, and every slow request
    * was sent. That the slow ones were received, only the target can say. */
-  static async open(port: number, size: CrowdSize): Promise<Crowd> {
-    const streams = await openStreams(port, size.streams)
-    const idle = await openIdle(port, size.idle)
-    const slow = await openMany(size.slow, () => HttpConnection.open(port))
+  static async open(where: Where, size: CrowdSize): Promise<Crowd> {
+    const streams = await openStreams(where, size.streams)
+    const idle = await openIdle(where, size.idle)
+    const slow = await openMany(size.slow, () => HttpConnection.open(where))
     for (const connection of slow) connection.get('/slow')
     return new Crowd(streams, idle, slow)
   }
@@ -63,9 +64,9 @@ export class Crowd implements Disposable {
 }
 
 /** Opens event streams, every other one of a broadcaster, and waits until each has had an event. */
-export async function openStreams(port: number, count: number): Promise<EventStreamClient[]> {
+export async function openStreams(where: Where, count: number): Promise<EventStreamClient[]> {
   const streams = await openMany(count, (index) =>
-    EventStreamClient.open(port, index % 2 === 0 ? '/events' : '/pulled'),
+    EventStreamClient.open(where, index % 2 === 0 ? '/events' : '/pulled'),
   )
   await until(
     () => 'every stream has had an event',
@@ -75,8 +76,8 @@ export async function openStreams(port: number, count: number): Promise<EventStr
 }
 
 /** Opens connections that were answered once. */
-export async function openIdle(port: number, count: number): Promise<HttpConnection[]> {
-  const idle = await openMany(count, () => HttpConnection.open(port))
+export async function openIdle(where: Where, count: number): Promise<HttpConnection[]> {
+  const idle = await openMany(count, () => HttpConnection.open(where))
   for (const connection of idle) connection.get('/hello')
   await until(
     () => 'every connection has its answer',

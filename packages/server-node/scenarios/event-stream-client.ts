@@ -1,9 +1,11 @@
 /** A client of an event stream that sees every byte, and judges with a parser that others wrote. */
 
-import { connect } from 'node:net'
 import type { Socket } from 'node:net'
 
 import { createParser } from 'eventsource-parser'
+
+import { dial } from './dial.ts'
+import type { Where } from './dial.ts'
 
 /** Reads an event stream of the target until the server ends it. */
 export class EventStreamClient {
@@ -40,10 +42,9 @@ export class EventStreamClient {
     socket.write(`GET ${path} HTTP/1.1\r\nHost: test\r\nAccept: text/event-stream\r\n\r\n`)
   }
 
-  static open(port: number, path: string): Promise<EventStreamClient> {
+  static open(where: Where, path: string): Promise<EventStreamClient> {
     return new Promise((resolve, reject) => {
-      const socket = connect({ host: '127.0.0.1', port, noDelay: true })
-      socket.once('connect', () => resolve(new EventStreamClient(socket, path)))
+      const socket = dial(where, () => resolve(new EventStreamClient(socket, path)))
       socket.once('error', reject)
     })
   }

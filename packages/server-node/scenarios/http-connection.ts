@@ -1,7 +1,9 @@
 /** A client's connection that counts what it asked and what it was answered, as fast as it can. */
 
-import { connect } from 'node:net'
 import type { Socket } from 'node:net'
+
+import { dial } from './dial.ts'
+import type { Where } from './dial.ts'
 
 /** What a server has answered. */
 export interface Answer {
@@ -41,11 +43,10 @@ export class HttpConnection {
   }
 
   /** @throws The error of the socket, where it cannot connect. */
-  static open(port: number): Promise<HttpConnection> {
+  static open(where: Where): Promise<HttpConnection> {
     return new Promise((resolve, reject) => {
-      const socket = connect({ host: '127.0.0.1', port, noDelay: true })
+      const socket = dial(where, () => resolve(connection))
       const connection = new HttpConnection(socket)
-      socket.once('connect', () => resolve(connection))
       socket.once('error', reject)
     })
   }

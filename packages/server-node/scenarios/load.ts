@@ -3,6 +3,7 @@
 import { Agent, request } from 'node:http'
 import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises'
 
+import type { Where } from './dial.ts'
 import { HttpConnection } from './http-connection.ts'
 import { until } from './patience.ts'
 
@@ -33,7 +34,7 @@ export interface Load {
 /** Clients with one connection each, that never reconnect: each sends its next request when it is answered,
  * after a pause where there is one, until the server ends the connection or says that it will.
  * @param pauseMs Returns how long to wait before the next request. Default: not at all. */
-export function keepAliveLoad(port: number, clients: number, pauseMs?: () => number): Load {
+export function keepAliveLoad(where: Where, clients: number, pauseMs?: () => number): Load {
   const tally = emptyTally()
   const answers = new Array<number>(clients).fill(0)
   const ask = (connection: HttpConnection): void => {
@@ -49,7 +50,7 @@ export function keepAliveLoad(port: number, clients: number, pauseMs?: () => num
     ask(connection)
   }
   const client = async (index: number): Promise<void> => {
-    const connection = await HttpConnection.open(port)
+    const connection = await HttpConnection.open(where)
     connection.onAnswer = ({ saysClose }) => {
       tally.answered++
       answers[index]!++
@@ -174,7 +175,7 @@ function post(port: number, agent: Agent): Promise<string> {
 }
 
 /** Returns `answered`, or what went wrong. */
-async function visit(port: number): Promise<string> {
+export async function visit(port: number): Promise<string> {
   try {
     const connection = await HttpConnection.open(port)
     connection.get('/hello', 'Connection: close')

@@ -7,6 +7,7 @@ import { connect } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 
+import type { BoundSocket } from '../fixtures/bound-socket.ts'
 import { until } from './patience.ts'
 import type { TargetOptions } from './target-contract.ts'
 
@@ -44,8 +45,9 @@ export class ServerProcess implements AsyncDisposable {
     })
   }
 
-  /** Starts the target, and does not wait for it. */
-  static spawn(options: TargetOptions = {}): ServerProcess {
+  /** Starts the target, and does not wait for it.
+   * @param socket One that is handed over to it. */
+  static spawn(options: TargetOptions = {}, socket?: BoundSocket): ServerProcess {
     const child = spawn(
       process.execPath,
       [
@@ -57,16 +59,16 @@ export class ServerProcess implements AsyncDisposable {
       ],
       {
         cwd: fileURLToPath(new URL('..', import.meta.url)),
-        env: { ...process.env, NODE_OPTIONS: '' },
-        stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+        env: { ...process.env, NODE_OPTIONS: '', ...(socket && { LISTEN_FD: '4' }) },
+        stdio: ['ignore', 'pipe', 'pipe', 'ipc', ...(socket ? [socket.fd] : [])],
       },
     )
     return new ServerProcess(child)
   }
 
   /** Starts the target, and waits until it listens. */
-  static async start(options: TargetOptions = {}): Promise<ServerProcess> {
-    const server = ServerProcess.spawn(options)
+  static async start(options: TargetOptions = {}, socket?: BoundSocket): Promise<ServerProcess> {
+    const server = ServerProcess.spawn(options, socket)
     try {
       await server.prints('Listening at http')
       return server
@@ -77,7 +79,7 @@ export class ServerProcess implements AsyncDisposable {
   }
 
   get port(): number {
-    return Number(/^Listening at http:\/\/127\.0\.0\.1:(\d+)\/ /m.exec(this.out)![1])
+    return Number(/^Listening at https?:\/\/127\.0\.0\.1:(\d+)\/ /m.exec(this.out)![1])
   }
 
   /** Waits until it has printed a text on stdout, that many times. */
@@ -142,8 +144,9 @@ export const failure: Exit = { code: 1, signal: null }
 export async function startTarget(
   t: { after(callback: () => Promise<void>): void },
   options: TargetOptions = {},
+  socket?: BoundSocket,
 ): Promise<ServerProcess> {
-  const server = await ServerProcess.start(options)
+  const server = await ServerProcess.start(options, socket)
   t.after(() => server[Symbol.asyncDispose]())
   return server
 }

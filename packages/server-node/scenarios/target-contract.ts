@@ -6,6 +6,8 @@ import type { ShutdownOptions } from '@wakerobin/server-node'
 export interface TargetOptions {
   /** Where a test says nothing of the deadline, it is 60 s: longer than a test waits. */
   shutdown?: ShutdownOptions
+  /** Speak TLS, with the first of the fixtures' certificates. Default: no. */
+  isSecure?: boolean
   /** Start with an `init` that waits for the stop, and what it does then. Default: start at once. */
   init?: 'returns' | 'rejects'
 }

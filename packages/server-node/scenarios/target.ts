@@ -11,6 +11,7 @@ import type { Conn, Handler, Info } from '@wakerobin/core'
 import { onShutdown, readiness, run } from '@wakerobin/server-node'
 import { Broadcaster, SseEvent } from '@wakerobin/sse'
 
+import { first } from '../fixtures/certificates.ts'
 import { bigBytes, bigPattern, jobLabel, lateLine } from './target-contract.ts'
 import type { TargetOptions } from './target-contract.ts'
 
@@ -166,5 +167,6 @@ const app: Handler = handlers(Init.new(init), readiness(), route)
 await run(app, {
   host: '127.0.0.1',
   port: 0,
+  ...(options.isSecure === true && { tls: { cert: first.cert, key: first.key } }),
   shutdown: { deadlineMs: 60_000, ...options.shutdown },
 })

@@ -163,6 +163,7 @@ export class ResponseSink implements BodySink, Watcher {
     this.#settleWhenFinished()
     this.response.end()
     if (this.isEndless) this.#limitTheEnd()
+    else this.#watchStall()
   }
 
   /** A client that does not even read the end is cut: it would hold what is counted until the response is over. */
@@ -288,6 +289,7 @@ export class ResponseSink implements BodySink, Watcher {
 
   #waitForRoom(): void {
     if (this.#onDrain !== undefined) return
+    if (!this.isEndless) this.#watchStall()
     // Not within this turn: to a client that reads as fast as we write, a source that always has more
     // would write for ever, and nobody else would get a turn.
     this.#onDrain = () =>
@@ -298,6 +300,11 @@ export class ResponseSink implements BodySink, Watcher {
     this.#socket.once('drain', this.#onDrain)
   }
 
+  #watchStall(): void {
+    const { server, connection, response } = this.#exchange
+    server.stalls.watch(connection, response)
+  }
+
   /** The client has left, or an event stream's client will not read any more. */
   gone(): void {
     const { connection, bodies } = this.#exchange
@@ -305,6 +312,9 @@ export class ResponseSink implements BodySink, Watcher {
     if (!this.#isOver) {
       this.#finish()
       this.#call(() => this.#source.closed(bodies.closeCause))
+      // Before node does it with an error whose stack it makes, and nobody sees.
+      const { req } = this.response
+      if (req.complete) req.destroy()
       this.#socket.destroy()
     }
     settle(this.#conn, this.#exchange, false)

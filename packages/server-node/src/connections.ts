@@ -3,6 +3,8 @@
 import type { ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 
+import type { Listener } from '@wakerobin/core'
+
 import { maxTimerMs } from './clock.ts'
 import type { OpenRequest } from './open-report.ts'
 
@@ -19,15 +21,23 @@ export interface Watcher {
   ended?(): void
 }
 
+/** What a connection has come in on. */
+export interface Entrance {
+  readonly listener: Listener
+}
+
 /** A client's connection. */
 export class Connection {
   readonly socket: Socket
+  readonly entrance: Entrance
   /** The client's address, IPv4 as such also where the socket has it mapped into IPv6. */
   readonly peerIp: string | undefined
   /** When the newest request came, as `performance.now()` has it. */
   startTime = 0
   /** Whether part of a request's head has come, and not the rest. Only known while the server stops. */
   isReceiving = false
+  /** Whether it is one too many: what it asks for is refused. */
+  isExcess = false
   /** The response to the newest request. Responses are sent in the order of the requests, so when
    * this one is finished, all are. */
   #response: ServerResponse | undefined
@@ -43,9 +53,11 @@ export class Connection {
   #watchers: Watcher | Set<Watcher> | undefined
   readonly #halfClosedMs: number
   #isEnding = false
+  #isCorked = false
 
-  constructor(socket: Socket, halfClosedMs: number) {
+  constructor(socket: Socket, entrance: Entrance, halfClosedMs: number) {
     this.socket = socket
+    this.entrance = entrance
     this.#halfClosedMs = Math.min(halfClosedMs, maxTimerMs)
     // Node's own way to close after the last response, which would destroy the socket at once.
     socket.destroySoon = endSoon
@@ -55,7 +67,7 @@ export class Connection {
 
   /** Whether no request is being answered. */
   get isIdle(): boolean {
-    return this.#response === undefined || this.#response.writableFinished
+    return this.#response === undefined || isFinished(this.#response)
   }
 
   /** Whether it has said goodbye: a request that comes now cannot be answered any more. RFC 9112 §9.6. */
@@ -69,7 +81,7 @@ export class Connection {
     // Without a socket: it has to wait for the one before it.
     if (previous !== undefined && response.socket === null) {
       const earlier = (this.#earlier ??= [])
-      while (earlier[0]?.response.writableFinished === true) earlier.shift()
+      while (earlier.length > 0 && isFinished(earlier[0]!.response)) earlier.shift()
       if (earlier.length < mostEarlier)
         earlier.push({ response: previous, startTime: this.startTime })
     } else if (this.#earlier !== undefined) this.#earlier = undefined
@@ -96,7 +108,7 @@ export class Connection {
 
   #open(): Begun[] {
     if (this.isIdle) return []
-    const earlier = this.#earlier?.filter(({ response }) => !response.writableFinished) ?? []
+    const earlier = this.#earlier?.filter(({ response }) => !isFinished(response)) ?? []
     return [...earlier, { response: this.#response!, startTime: this.startTime }]
   }
 
@@ -106,7 +118,7 @@ export class Connection {
    * the client may have sent another request by then. Without it, the connection ends all the same. */
   closeAfterResponse(onKept?: (response: ServerResponse) => void): void {
     const response = this.#response
-    if (response === undefined || response.writableFinished || response === this.#last) return
+    if (response === undefined || isFinished(response) || response === this.#last) return
     if (this.#last !== undefined) this.#last.shouldKeepAlive = this.#wasKept
     const saysKept = response.headersSent && response.shouldKeepAlive
     this.#last = response
@@ -126,6 +138,8 @@ export class Connection {
   refuse(answer: string | undefined): void {
     if (this.#isEnding) return
     if (answer === undefined) this.socket.destroy()
+    // What is left of the body of a request that was answered: a second answer would be taken for the next one's.
+    else if (this.isIdle && this.#response?.req.complete === false) this.end()
     else if (this.isIdle) this.say(answer)
     else if (this.#response!.req.complete) this.closeAfterResponse()
     else {
@@ -133,6 +147,19 @@ export class Connection {
       if (!this.#response!.headersSent) this.socket.write(answer)
       this.socket.destroy()
     }
+  }
+
+  /** Lets what is written in this turn go out together. */
+  cork(): void {
+    if (this.#isCorked) return
+    this.#isCorked = true
+    this.socket.cork()
+    process.nextTick(uncork, this)
+  }
+
+  uncork(): void {
+    this.#isCorked = false
+    this.socket.uncork()
   }
 
   /** Says the last words on the connection. */
@@ -173,6 +200,12 @@ export class Connection {
     if (this.#isEnding) return
     this.#isEnding = true
     this.socket.end()
+    // A slow client takes what is written first.
+    if (this.socket.writableLength === 0) this.#waitForItsEnd()
+    else this.socket.once('finish', () => this.#waitForItsEnd())
+  }
+
+  #waitForItsEnd(): void {
     let rounds = 10
     this.#whileItMoves(
       200,
@@ -205,6 +238,12 @@ export class Connection {
   }
 }
 
+/** Whether a response is over. From Node 24 on, `writableFinished` only knows of those that node itself has ended. */
+function isFinished(response: ServerResponse): boolean {
+  const { writableFinished, writableEnded, writableLength, socket } = response
+  return writableFinished || (writableEnded && socket === null && writableLength === 0)
+}
+
 /** Those who watch now: a copy, as they may leave while they are told. */
 function listOf(watchers: Watcher | Set<Watcher> | undefined): readonly Watcher[] {
   if (watchers === undefined) return []
@@ -219,8 +258,15 @@ function pathOf(target: string): string {
   return target.replace(/^[a-z][a-z\d+.-]*:\/\/[^/?#]*/i, '').split('?', 1)[0]!
 }
 
+/** How long a connection that is one too many may be silent, in milliseconds. */
+const excessMs = 1000
+
 const connectionOf = Symbol('connection')
 type SocketWithConnection = Socket & { [connectionOf]?: Connection }
+
+function uncork(connection: Connection): void {
+  connection.uncork()
+}
 
 // Listeners for all sockets, rather than closures for each.
 function endSoon(this: SocketWithConnection): void {
@@ -241,6 +287,9 @@ function methodsOf({ on, addListener, prependListener }: Socket): ListenerMethod
 export class Connections implements Iterable<Connection> {
   readonly #open = new Set<Connection>()
   readonly #halfClosedMs: number
+  readonly #most: number
+  /** How many of those that are open are above that. */
+  #excess = 0
   readonly #onSocketClose: (this: SocketWithConnection) => void
   #onEmpty: (() => void) | undefined
   #empty: Promise<void> | undefined
@@ -248,9 +297,11 @@ export class Connections implements Iterable<Connection> {
   /** How many there have been. */
   accepted = 0
 
-  /** @param halfClosedMs How long a client that has ended its side is waited for. */
-  constructor(halfClosedMs: number) {
+  /** @param halfClosedMs How long a client that has ended its side is waited for.
+   * @param most How many may be open at a time. */
+  constructor(halfClosedMs: number, most: number = Infinity) {
     this.#halfClosedMs = halfClosedMs
+    this.#most = most
     const forget = (connection: Connection): void => this.#forget(connection)
     this.#onSocketClose = function () {
       forget(this[connectionOf]!)
@@ -258,14 +309,24 @@ export class Connections implements Iterable<Connection> {
   }
 
   /** Takes in a new socket until it closes. */
-  add(socket: Socket): void {
-    const connection = new Connection(socket, this.#halfClosedMs)
+  add(socket: Socket, entrance: Entrance): Connection {
+    const connection = new Connection(socket, entrance, this.#halfClosedMs)
     ;(socket as SocketWithConnection)[connectionOf] = connection
     this.#shareListenerMethods(socket)
+    if (this.#open.size - this.#excess >= this.#most) this.#limitExcess(connection)
     this.#open.add(connection)
     this.accepted++
     socket.on('end', onSocketEnd)
     socket.on('close', this.#onSocketClose)
+    return connection
+  }
+
+  /** Gives a connection that is one too many a moment to say something, and to be told so. */
+  #limitExcess(connection: Connection): void {
+    connection.isExcess = true
+    this.#excess++
+    const timeout = setTimeout(() => connection.end(), excessMs).unref()
+    connection.socket.once('close', () => clearTimeout(timeout))
   }
 
   /** Node gives each socket three closures that know nothing of it: 300 bytes that all sockets can share. */
@@ -279,13 +340,34 @@ export class Connections implements Iterable<Connection> {
 
   #forget(connection: Connection): void {
     this.#open.delete(connection)
+    if (connection.isExcess) this.#excess--
     connection.closed()
     if (this.#open.size === 0) this.#onEmpty?.()
+  }
+
+  /** Lets go of a connection that goes on as something else: how that ends is not for us to say. Who watches it is
+   * still told when it is gone. */
+  letGo(connection: Connection): void {
+    const { socket } = connection
+    Reflect.deleteProperty(socket, 'destroySoon')
+    socket.off('end', onSocketEnd)
+    this.#open.delete(connection)
+    if (this.#open.size === 0) this.#onEmpty?.()
+  }
+
+  /** Whether a socket was added before. */
+  has(socket: Socket): boolean {
+    return connectionOf in socket
   }
 
   /** The connection of a socket that was added. */
   of(socket: Socket): Connection {
     return (socket as SocketWithConnection)[connectionOf]!
+  }
+
+  /** The connection of a socket; undefined where it was not added. */
+  find(socket: Socket): Connection | undefined {
+    return (socket as SocketWithConnection)[connectionOf]
   }
 
   get size(): number {

@@ -2,16 +2,19 @@
 
 import type { IncomingMessage, ServerResponse } from 'node:http'
 
-import { BodyAbortedError, BodyTooLongError, type OnError } from '@wakerobin/core'
+import { BodyAbortedError, BodyTooLongError, type Listener, type OnError } from '@wakerobin/core'
 import type { Incoming, ServerContext } from '@wakerobin/core/adapter'
 
 import type { ActiveBodies } from './body-sink.ts'
 import type { Connection } from './connections.ts'
+import type { WriteStalls } from './write-stalls.ts'
 
 /** What all requests of a server share. */
 export interface NodeContext extends ServerContext {
   readonly bodies: ActiveBodies
-  readonly onError: OnError
+  readonly stalls: WriteStalls
+  /** The fields of a head that say that the connection is kept, and for how long, and the empty line behind them. */
+  readonly keepAliveFields: string
 }
 
 /** How long the body of a request may be left unread while an event stream goes on, in milliseconds. */
@@ -40,14 +43,30 @@ export class Exchange implements Incoming {
   readonly server: NodeContext
   readonly response: ServerResponse
   readonly connection: Connection
+  /** How the body is framed; 0 for none. See `examine`. */
+  readonly framing: number
+  /** Whether the client keeps the body until it is asked for it: RFC 9110 §10.1.1. */
+  awaitsContinue: boolean
+  /** Whether more of the body has come than was to be read. */
+  isTooLong = false
   /** The raw headers as one string: no line break can be in one. */
   #packed: string | undefined
+  #isExpired = false
+  #onExpired: (() => void) | undefined
 
-  constructor(response: ServerResponse, connection: Connection, server: NodeContext) {
+  constructor(
+    response: ServerResponse,
+    connection: Connection,
+    server: NodeContext,
+    framed = 0,
+    awaitsContinue = false,
+  ) {
     this.startTime = connection.startTime
     this.server = server
     this.response = response
     this.connection = connection
+    this.framing = framed
+    this.awaitsContinue = awaitsContinue
   }
 
   get bodies(): ActiveBodies {
@@ -94,24 +113,44 @@ export class Exchange implements Incoming {
     return 'encrypted' in this.connection.socket
   }
 
+  get listener(): Listener {
+    return this.connection.entrance.listener
+  }
+
   get isDisconnected(): boolean {
-    return this.connection.socket.destroyed || this.connection.socket.readableEnded
+    const { socket } = this.connection
+    return socket.destroyed || socket.readableEnded || this.#isExpired
   }
 
   onDisconnect(callback: () => void): void {
     const { connection } = this
-    const watcher = { ended: over, gone: over }
-    function over(): void {
+    const earlier = this.#onExpired
+    let isOver = false
+    const over = (): void => {
+      if (isOver) return
+      isOver = true
       connection.unwatch(watcher)
       callback()
     }
+    const watcher = { ended: over, gone: over }
     connection.watch(watcher)
+    this.#onExpired = () => {
+      earlier?.()
+      over()
+    }
     this.response.once('finish', () => connection.unwatch(watcher))
+  }
+
+  /** The time for its handlers is over, and it was answered: as for one whose client has left. */
+  expire(): void {
+    this.#isExpired = true
+    this.#onExpired?.()
   }
 
   async *openBody(): AsyncGenerator<Uint8Array, void, undefined> {
     const request = this.#request
     refuseDropped(request)
+    if (this.awaitsContinue) await this.#continue()
     try {
       // Not destroyed when a handler reads no further: that would take the socket with it, and the
       // answer. The rest is read and dropped, so that the answer arrives and the next request is seen.
@@ -128,14 +167,30 @@ export class Exchange implements Incoming {
     } catch (error) {
       throw new BodyAbortedError({ cause: error })
     }
+    if (this.awaitsContinue) await this.#continue()
     await undefined // node has parsed by then what came together with the head: mostly the whole body
     if (request.readableLength === contentLength) return request.read() as Buffer
-    return collect(request, limitBytes)
+    return collect(request, limitBytes, () => (this.isTooLong = true))
+  }
+
+  /** Asks the client for the body, unless it has begun to send it. */
+  async #continue(): Promise<void> {
+    this.awaitsContinue = false
+    await undefined // as above
+    const { response } = this
+    const { readableLength, complete, destroyed } = this.#request
+    if (readableLength > 0 || complete || destroyed || response.headersSent) return
+    response.writeContinue()
   }
 }
 
-/** Reads a request to its end. What is too long is read and dropped, as by `openBody`. */
-function collect(request: IncomingMessage, limitBytes: number): Promise<Uint8Array> {
+/** Reads a request to its end. What is too long is read and dropped, as by `openBody`.
+ * @param onTooLong Called where it is. */
+function collect(
+  request: IncomingMessage,
+  limitBytes: number,
+  onTooLong: () => void,
+): Promise<Uint8Array> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = []
     let length = 0
@@ -144,6 +199,7 @@ function collect(request: IncomingMessage, limitBytes: number): Promise<Uint8Arr
       chunks.push(chunk)
       if (length <= limitBytes) return
       settle()
+      onTooLong()
       reject(new BodyTooLongError(limitBytes))
     }
     const onEnd = (): void => {

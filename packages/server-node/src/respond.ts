@@ -41,7 +41,8 @@ export function writeStreamHead(conn: Conn, final: FinalResponse, exchange: Exch
 }
 
 /** Writes head and body in one go. */
-export function writeBody({ body, bodyLength }: FinalResponse, { response }: Exchange): void {
+export function writeBody({ body, bodyLength }: FinalResponse, exchange: Exchange): void {
+  const { response, connection, server } = exchange
   if (typeof body === 'string' && body.length === bodyLength) {
     // As many bytes as characters: ASCII. Node puts head and body into one string then. As latin1,
     // because as UTF-8 it would encode header bytes above 0x7F once more.
@@ -53,6 +54,7 @@ export function writeBody({ body, bodyLength }: FinalResponse, { response }: Exc
   } else {
     response.end()
   }
+  server.stalls.watch(connection, response)
 }
 
 /** Runs `afterSend` when all is handed to the network, or the client is gone before. */

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -12,6 +12,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 
 import type { Mode } from '../fixtures/program.ts'
+import { BoundSocket } from '../fixtures/bound-socket.ts'
 import { RawClient, until } from '../fixtures/harness.ts'
 
 /** Signals closer together than this are one: npm passes on a Ctrl-C that the terminal has sent too. */
@@ -29,24 +30,29 @@ class Program {
   end: { code: number | null; signal: NodeJS.Signals | null } | undefined
   readonly #child: ChildProcess
 
-  constructor(t: TestContext, mode: Mode, env: Record<string, string> = {}) {
-    const child = spawn(
+  /** @param parent The command that starts it, before its own. @param sockets Those that it gets, from 3 on. */
+  constructor(
+    t: TestContext,
+    mode: Mode,
+    env: Record<string, string> = {},
+    { parent = [], sockets = [] }: { parent?: readonly string[]; sockets?: readonly number[] } = {},
+  ) {
+    const [command, ...args] = [
+      ...parent,
       process.execPath,
-      [
-        '--conditions=@wakerobin/source',
-        '--enable-source-maps',
-        loader,
-        fileURLToPath(new URL('../fixtures/program.ts', import.meta.url)),
-        mode,
-      ],
-      {
-        cwd: fileURLToPath(new URL('..', import.meta.url)),
-        env: { ...process.env, HOST: '127.0.0.1', PORT: '0', NODE_OPTIONS: '', ...env },
-        stdio: ['ignore', 'pipe', 'pipe'],
-      },
-    )
-    child.stdout.setEncoding('utf8').on('data', (text: string) => (this.out += text))
-    child.stderr.setEncoding('utf8').on('data', (text: string) => (this.err += text))
+      '--conditions=@wakerobin/source',
+      '--enable-source-maps',
+      loader,
+      fileURLToPath(new URL('../fixtures/program.ts', import.meta.url)),
+      mode,
+    ]
+    const child = spawn(command!, args, {
+      cwd: fileURLToPath(new URL('..', import.meta.url)),
+      env: { ...process.env, HOST: '127.0.0.1', PORT: '0', NODE_OPTIONS: '', ...env },
+      stdio: ['ignore', 'pipe', 'pipe', ...sockets],
+    })
+    child.stdout!.setEncoding('utf8').on('data', (text: string) => (this.out += text))
+    child.stderr!.setEncoding('utf8').on('data', (text: string) => (this.err += text))
     child.once('close', (code, signal) => (this.end = { code, signal }))
     t.after(() => child.kill('SIGKILL'))
     this.#child = child
@@ -78,6 +84,14 @@ class Program {
     await until('it has ended', () => this.end !== undefined)
     return this.end!
   }
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await until('it listens', () => server.listening)
+  const { port } = server.address() as AddressInfo
+  await new Promise((resolve) => server.close(resolve))
+  return port
 }
 
 const success = { code: 0, signal: null }
@@ -222,6 +236,92 @@ describe('run', { concurrency: 3 }, () => {
     assert.match(six.out, /^Listening at http:\/\/localhost:(\d+)\/ \(\[::\]:\1\)\n/)
     six.kill('SIGTERM')
     assert.deepEqual(await six.ended(), success)
+  })
+
+  test('sockets that the parent hands over are served, whatever HOST and PORT say, and stay with the parent', async (t) => {
+    const folder = mkdtempSync(join(tmpdir(), 'wakerobin-'))
+    t.after(() => rmSync(folder, { recursive: true }))
+    const path = join(folder, 'app.sock')
+    const sockets = [new BoundSocket('127.0.0.1', 0), new BoundSocket(path)]
+    t.after(() => sockets.forEach((socket) => socket.close()))
+    const fds = { sockets: sockets.map(({ fd }) => fd) }
+    // LISTEN_PID is that of the process, which the shell becomes.
+    const parent = ['sh', '-c', 'LISTEN_PID=$$ exec "$@"', 'sh']
+    for (let round = 0; round < 2; round++) {
+      const program = new Program(t, 'serve', { LISTEN_FDS: '2', PORT: '1' }, { ...fds, parent })
+      const client = await program.connect(t)
+      assert.equal((await client.get('/').response()).body, 'hello')
+      const unix = await RawClient.connect(t, { path })
+      assert.equal((await unix.get('/').response()).body, 'hello')
+      const name = process.platform === 'linux' ? path : 'the socket of file descriptor 4'
+      assert.match(
+        program.out,
+        new RegExp(
+          `^Listening at http://127\\.0\\.0\\.1:(\\d+)/ \\(127\\.0\\.0\\.1:\\1, ${name}\\)\n`,
+        ),
+      )
+      program.kill('SIGTERM')
+      for (const each of [client, unix]) {
+        await each.ended()
+        each.socket.end()
+      }
+      assert.deepEqual(await program.ended(), success)
+      assert.ok(existsSync(path), 'the file is not ours to remove')
+    }
+  })
+
+  test('[stopping 10.4] a connection that comes while no server runs on a handed-over socket waits for the next one', async (t) => {
+    const socket = new BoundSocket('127.0.0.1', 0)
+    t.after(() => socket.close())
+    const start = (): Program =>
+      new Program(t, 'serve', { LISTEN_FD: '3' }, { sockets: [socket.fd] })
+    const former = start()
+    const first = await former.connect(t)
+    first.socket.destroy()
+    former.kill('SIGTERM')
+    assert.deepEqual(await former.ended(), success)
+    const { port } = /127\.0\.0\.1:(?<port>\d+)/.exec(former.out)!.groups!
+    const client = await RawClient.connect(t, { host: '127.0.0.1', port: Number(port) })
+    client.get('/')
+    const next = start()
+    assert.equal((await client.response()).body, 'hello')
+    client.socket.destroy()
+    next.kill('SIGTERM')
+    assert.deepEqual(await next.ended(), success)
+  })
+
+  test('systemd hands its sockets over', async (t) => {
+    const command = 'systemd-socket-activate'
+    if (spawnSync(command, ['--version']).status !== 0) return t.skip(`there is no ${command}`)
+    const port = await freePort()
+    const keep = ['-E', 'PATH', '-E', 'NODE_OPTIONS', '-E', 'NODE_V8_COVERAGE']
+    const parent = [command, '-l', `127.0.0.1:${port}`, ...keep]
+    const program = new Program(t, 'serve', {}, { parent })
+    await program.warns(`Listening on 127.0.0.1:${port}`)
+    const client = await RawClient.connect(t, { host: '127.0.0.1', port })
+    assert.equal((await client.get('/').response()).body, 'hello')
+    assert.match(program.out, new RegExp(`^Listening at http://127\\.0\\.0\\.1:${port}/`))
+    client.socket.destroy()
+    program.kill('SIGTERM')
+    assert.deepEqual(await program.ended(), success)
+  })
+
+  test('a socket that is said to be handed over and is not is one line on stderr and exit code 1', async (t) => {
+    const program = new Program(t, 'serve', { LISTEN_FDS: '1', LISTEN_FD: '3' })
+    assert.deepEqual(await program.ended(), failure)
+    assert.match(program.err, /^Cannot listen on file descriptor 3: .+\n$/)
+  })
+
+  test('with several listeners the first line names each, and which of them speak TLS', async (t) => {
+    const program = new Program(t, 'listeners')
+    await program.prints('Ctrl-C to stop')
+    const port = '127\\.0\\.0\\.1:\\d+'
+    assert.match(
+      program.out,
+      new RegExp(`^Listening at https://(${port})/ \\(\\1 with TLS, ${port}\\)\n`),
+    )
+    program.kill('SIGTERM')
+    assert.deepEqual(await program.ended(), success)
   })
 
   test('a bad PORT is one line on stderr and exit code 1', async (t) => {

@@ -3,7 +3,7 @@
 import { constants } from 'node:os'
 
 import { GuardReport, Swansong } from '@wakerobin/core'
-import type { AppFunction, StopReason } from '@wakerobin/core'
+import type { AppFunction, Listener, StopReason } from '@wakerobin/core'
 import { describe } from '@wakerobin/core/adapter'
 
 import { addressToBind, StartError } from './address.ts'
@@ -38,7 +38,7 @@ export interface RunOptions extends ServeOptions {
 
 /** Runs an app until a signal stops it.
  *
- * Listens where `options`, HOST and PORT say, and prints where that is. SIGTERM and Ctrl-C stop it:
+ * Listens where `options`, the parent process (LISTEN_FDS), HOST and PORT say, and prints where that is. SIGTERM and Ctrl-C stop it:
  * event streams end whole, requests that were read are answered, and the process ends by itself with
  * exit code 0; or 1 if something had to be cut, which is named on stderr, or a hook has failed. Where it
  * cannot start, it prints one line on stderr and the exit code is 1.
@@ -187,13 +187,17 @@ function printOutcome(report: ShutdownReport, log: (line: string) => void): void
 }
 
 function startedLines(server: NodeServer): string[] {
-  const where = server.listeners.map((listener) => {
-    if (listener.kind === 'tcp')
-      return `${listener.host.includes(':') ? `[${listener.host}]` : listener.host}:${listener.port}`
-    return listener.kind === 'unix' ? listener.path : listener.description
-  })
-  const listening = `Listening at ${server.url ?? where[0]} (${where.join(', ')})`
+  const where = server.listeners.map(
+    (listener) => `${nameOf(listener)}${listener.isSecure ? ' with TLS' : ''}`,
+  )
+  const listening = `Listening at ${server.url ?? nameOf(server.listeners[0]!)} (${where.join(', ')})`
   return server.isAnnounced ? ['Ctrl-C to stop'] : [listening, 'Ctrl-C to stop']
+}
+
+function nameOf(listener: Listener): string {
+  if (listener.kind === 'tcp')
+    return `${listener.host.includes(':') ? `[${listener.host}]` : listener.host}:${listener.port}`
+  return listener.kind === 'unix' ? listener.path : listener.description
 }
 
 /** Lets the process end by itself; where something of the app keeps it, says what and ends it. */

@@ -203,12 +203,14 @@ test('a client that asks to close gets the answer, then the end', async (t) => {
 
 test('a method that node knows and HTTP does not is answered with 501', async (t) => {
   const server = await start(t, (conn) => conn.ok(conn.method))
-  const client = await server.connect()
   for (const method of ['PURGE', 'NOTIFY', 'SUBSCRIBE']) {
+    const client = await server.connect()
     const response = await client.request(method, '/').response()
     assert.equal(response.status, 501, method)
     assert.equal(response.body, '')
+    await client.ended()
   }
+  const client = await server.connect()
   assert.equal((await client.request('PROPFIND', '/').response()).body, 'PROPFIND')
 })
 

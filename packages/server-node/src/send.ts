@@ -5,7 +5,16 @@ import { hasAfterSend, isBodySource } from '@wakerobin/core/adapter'
 
 import { ResponseSink } from './body-sink.ts'
 import type { Exchange } from './exchange.ts'
-import { finalOf, sendFailure, settle, settleWhenOver, writeBody, writeHead } from './respond.ts'
+import {
+  finalOf,
+  isTaken,
+  sendFailure,
+  settle,
+  settleWhenOver,
+  writeBody,
+  writeHead,
+} from './respond.ts'
+import { sendWhole } from './send-whole.ts'
 
 /** Sends the response of a conn, and runs its `afterSend` when that is over. */
 export function send(conn: Conn, exchange: Exchange): void {
@@ -20,7 +29,12 @@ export function send(conn: Conn, exchange: Exchange): void {
     new ResponseSink(conn, body, final, exchange).start()
     return
   }
-  if (hasAfterSend(conn)) settleWhenOver(conn, exchange)
+  const hasCallbacks = hasAfterSend(conn)
+  const onSent = hasCallbacks
+    ? (error?: Error | null) => settle(conn, exchange, !error && isTaken(exchange))
+    : undefined
+  if (sendWhole(final, exchange, onSent)) return
+  if (hasCallbacks) settleWhenOver(conn, exchange)
   try {
     writeHead(final, exchange)
   } catch (error) {

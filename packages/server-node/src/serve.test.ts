@@ -134,7 +134,7 @@ test('a Unix socket is served, listed with its path, and removed by the stop', a
   assert.equal((await client.get('/').response()).body, 'undefined')
   await assert.rejects(serve('second', { host: path }), {
     name: 'StartError',
-    message: /something is there; stop the process that listens on it/,
+    message: `Cannot listen on ${path}: a server listens on it; stop that one, or choose another path`,
   })
   client.socket.destroy()
   await server.shutDown()

@@ -8,6 +8,8 @@ import { addressToBind } from './address.ts'
 import type { AddressOptions } from './address.ts'
 import { reportOnStderr } from './report.ts'
 import type { Hook, HookOptions, HookPhase } from './hooks.ts'
+import { checkLimits } from './limits.ts'
+import type { LimitOptions } from './limits.ts'
 import type { OpenReport } from './open-report.ts'
 import type { Phase } from './phase.ts'
 import { NodeServer } from './server.ts'
@@ -23,17 +25,6 @@ export interface ServeOptions extends AddressOptions {
   onError?: OnError
   limits?: LimitOptions
   shutdown?: ShutdownOptions
-}
-
-/** What a client may ask of the server. */
-export interface LimitOptions {
-  /** The longest request body that is read, in bytes, where a handler sets no other limit; a longer
-   * one is a 413. `Infinity` for none. Default 1 MiB. */
-  bodyBytes?: number
-  /** How long a client that has ended its side of the connection is waited for without a byte being
-   * sent to it, in milliseconds. Some clients end their side after the request and read on; most have
-   * left, and a handler that does not look at `conn.signal` may never notice. Default 10 000. */
-  halfClosedMs?: number
 }
 
 /** How a stop goes: see [the guide](../../../docs/guide/stopping.md). Of several servers on one swansong
@@ -62,9 +53,10 @@ export interface ShutdownOptions {
 
 /** A server that is listening. */
 export interface ServerHandle extends AsyncDisposable {
-  /** Where a browser on this machine reaches it, as `http://localhost:8080/`; undefined for a Unix socket. */
+  /** Where a browser on this machine reaches it, as `http://localhost:8080/`: at its first port. Undefined where it
+   * has none, but Unix sockets alone. */
   readonly url: string | undefined
-  /** The addresses it is bound to; the first is the primary one. */
+  /** What it is bound to, in the order of the options. */
   readonly listeners: readonly Listener[]
   readonly swansong: Swansong
   /** Where it is in its life. Servers on one swansong share it. */
@@ -75,6 +67,10 @@ export interface ServerHandle extends AsyncDisposable {
    * read are answered.
    * @returns `stopped`. */
   shutDown(): Promise<ShutdownReport>
+  /** Reads every certificate anew, from its files or from the function that gives it: new connections get the new
+   * one, open ones keep theirs. Files are looked at without this too: see `checkFilesMs` of `tls`.
+   * @throws {Error} When one cannot be used: the former one is kept then. */
+  reloadTls(): Promise<void>
   /** Calls back at the stop: see the function of that name. */
   onShutdown(phase: HookPhase, hook: Hook, options?: HookOptions): Disposable
   /** What is open now, on all servers of its swansong. */
@@ -90,7 +86,7 @@ export interface ServerHandle extends AsyncDisposable {
  * console.log(await (await fetch(server.url!)).text()) // hello
  * await server.shutDown()
  * ```
- * @throws {StartError} When the address is not valid or cannot be bound.
+ * @throws {StartError} When an address is not valid or cannot be bound, or a certificate cannot be used.
  * @throws {TypeError} When something in the app is no handler. */
 export const serve: AppFunction<ServeOptions, Promise<ServerHandle>> = async (
   app: unknown,
@@ -110,6 +106,7 @@ export const serve: AppFunction<ServeOptions, Promise<ServerHandle>> = async (
     },
     stopped: shutdown.done,
     shutDown,
+    reloadTls: () => server.reloadTls(),
     onShutdown: (phase, hook, hookOptions) => shutdown.onShutdown(phase, hook, hookOptions),
     report: () => shutdown.report(),
     [Symbol.asyncDispose]: async () => void (await shutDown()),
@@ -120,10 +117,10 @@ export const serve: AppFunction<ServeOptions, Promise<ServerHandle>> = async (
 export function prepare(app: unknown, options: ServeOptions): NodeServer {
   const swansong = options.swansong ?? new Swansong()
   const onError = options.onError ?? reportOnStderr
-  const { limits = {}, shutdown = {} } = options
-  const maxBodyBytes = checkAtLeastZero('limits.bodyBytes', limits.bodyBytes ?? 1024 * 1024)
+  const { shutdown = {} } = options
+  const limits = checkLimits(options.limits ?? {})
   const settings = {
-    halfClosedMs: checkAtLeastZero('limits.halfClosedMs', limits.halfClosedMs ?? 10_000),
+    limits,
     ...checkTimes(shutdown),
     lingerMs: checkAtLeastZero('shutdown.lingerMs', shutdown.lingerMs ?? 500),
     headTimeoutMs: checkAtLeastZero('shutdown.headTimeoutMs', shutdown.headTimeoutMs ?? 500),
@@ -132,7 +129,12 @@ export function prepare(app: unknown, options: ServeOptions): NodeServer {
   }
   const program = compile(app, 'app', onError)
   const { onError: report } = program
-  const context = { swansong, sharedState: new StateMap(), maxBodyBytes, onError: report }
+  const context = {
+    swansong,
+    sharedState: new StateMap(),
+    maxBodyBytes: limits.bodyBytes,
+    onError: report,
+  }
   return new NodeServer(program, context, settings)
 }
 

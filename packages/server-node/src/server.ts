@@ -1,14 +1,13 @@
 /** A running server: http servers on one or more addresses, one app, one stop. */
 
 import { setMaxListeners } from 'node:events'
-import { createServer } from 'node:http'
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
-import { Server as NetServer } from 'node:net'
 import type { Socket } from 'node:net'
+import type { TLSSocket } from 'node:tls'
 
-import { Conn, Info, isMethod } from '@wakerobin/core'
+import { Conn, Info } from '@wakerobin/core'
 import type { Guard, Listener, Swansong } from '@wakerobin/core'
-import { Announced, closeInfo } from '@wakerobin/core/adapter'
+import { Announced, closeInfo, failConn, pendingPlaceOf } from '@wakerobin/core/adapter'
 import type { Program, ServerContext } from '@wakerobin/core/adapter'
 
 import { StartError } from './address.ts'
@@ -17,34 +16,54 @@ import { ActiveBodies } from './body-sink.ts'
 import { maxTimerMs } from './clock.ts'
 import { Connections } from './connections.ts'
 import type { Connection } from './connections.ts'
-import { notImplemented, refusalOf, requestTimeout } from './client-error.ts'
+import { refusalOf, requestTimeout } from './client-error.ts'
+import { examine } from './examine.ts'
 import { Exchange, type NodeContext } from './exchange.ts'
-import { bindAll, urlOf } from './listen.ts'
+import { expectationOf, type Expectation } from './expect.ts'
+import { HandlerTimeoutError } from './handler-timeout.ts'
+import { Handshakes } from './handshakes.ts'
+import { nodeHeadersCount, nodeOptions } from './limits.ts'
+import type { Limits } from './limits.ts'
+import { bindAll, closeGiven, urlOf } from './listen.ts'
 import type { Bound } from './listen.ts'
+import { makeHttpServer } from './make-http-server.ts'
 import { serverGuardLabel } from './open-report.ts'
 import type { OpenWork } from './open-report.ts'
+import { refuse } from './refuse.ts'
+import { settle, settleWhenOver } from './respond.ts'
 import { send } from './send.ts'
+import { keepAliveFieldsOf } from './send-whole.ts'
 import { Shutdown } from './shutdown.ts'
 import type { Part, ShutdownTimes, Tally } from './shutdown.ts'
+import { limitUnread } from './unread-body.ts'
+import { maySwitch, upgradeOptions, Upgrades } from './upgrade.ts'
+import { WriteStalls } from './write-stalls.ts'
 
 /** The times and numbers of the options, all of them given. */
 export interface ServerSettings extends ShutdownTimes {
-  readonly halfClosedMs: number
+  readonly limits: Limits
   readonly lingerMs: number
   readonly headTimeoutMs: number
   readonly streamsPerBatch: number
   readonly batchIntervalMs: number
 }
 
-type Held = [response: ServerResponse, connection: Connection]
+type Held = [
+  response: ServerResponse,
+  connection: Connection,
+  framing: number,
+  awaitsContinue: boolean,
+]
 
 export class NodeServer implements Part {
   readonly shutdown: Shutdown
   readonly #connections: Connections
+  readonly #handshakes: Handshakes = new Handshakes()
   readonly #bodies: ActiveBodies = new ActiveBodies()
   /** Resolves when nothing of this server is open any more. */
   readonly #closed: Promise<void>
   readonly #program: Program
+  readonly #upgrades: Upgrades
   readonly #context: NodeContext
   readonly #settings: ServerSettings
   #guard: Guard | undefined
@@ -61,15 +80,24 @@ export class NodeServer implements Part {
   /** Whether node tells us of half heads. */
   #isWatching = false
   #isCut = false
+  /** Whether connections are ended as soon as they are idle. */
+  #isEnding = false
   #answered = 0
   #refused = 0
   #resolveClosed!: () => void
 
   constructor(program: Program, context: ServerContext, settings: ServerSettings) {
     this.#program = program
-    this.#context = { ...context, bodies: this.#bodies, onError: program.onError }
+    const { halfClosedMs, connections, writeStallMs, keepAliveMs } = settings.limits
+    this.#context = {
+      ...context,
+      bodies: this.#bodies,
+      stalls: new WriteStalls(writeStallMs),
+      keepAliveFields: keepAliveFieldsOf(keepAliveMs),
+    }
     this.#settings = settings
-    this.#connections = new Connections(settings.halfClosedMs)
+    this.#connections = new Connections(halfClosedMs, connections)
+    this.#upgrades = new Upgrades(program, this.#connections, context.swansong)
     this.#closed = new Promise((resolve) => {
       this.#resolveClosed = resolve
     })
@@ -100,16 +128,16 @@ export class NodeServer implements Part {
    * left open then. */
   async start(binds: readonly Bind[]): Promise<void> {
     const { swansong, shutdown } = this
-    if (shutdown.phase !== 'running') throw new StartError(stoppedBefore)
+    if (shutdown.phase !== 'running') {
+      closeGiven(binds)
+      throw new StartError(stoppedBefore)
+    }
     this.#guard = swansong.guard(serverGuardLabel)
     shutdown.join(this, this.#settings)
     try {
-      this.#bound = await bindAll(binds, () => this.#makeServer())
+      this.#bound = await bindAll(binds, (bound) => this.#makeServer(bound))
       // A stop that came before has found nothing to close.
-      if (shutdown.phase !== 'running') {
-        this.#closeListeners()
-        for (const { server } of this.#bound) server.close()
-      }
+      if (shutdown.phase !== 'running') for (const bound of this.#bound) bound.finish()
       const { listeners, url } = this
       const info = new Info({ listeners, url, swansong, shared: this.#context.sharedState })
       if (shutdown.phase === 'running') {
@@ -135,48 +163,65 @@ export class NodeServer implements Part {
   #release(): void {
     const held = this.#held ?? []
     this.#held = undefined
-    for (const [response, connection] of held) {
-      if (this.#isLeaving) this.#handleLast(response, connection)
-      else this.#handle(response, connection)
+    for (const request of held) {
+      if (this.#isLeaving) this.#handleLast(...request)
+      else this.#handle(...request)
     }
   }
 
-  #makeServer(): Server {
-    const server = createServer({
-      noDelay: true,
-      keepAliveTimeout: 5_000,
-      headersTimeout: 10_000,
-      requestTimeout: 60_000,
-      connectionsCheckingInterval: 5_000,
-    })
-    // A client may shut down its side after the request and still wait for the answer.
-    ;(server as Server & { httpAllowHalfOpen: boolean }).httpAllowHalfOpen = true
-    server.on('connection', (socket) => this.#accept(socket))
-    server.on('request', (request: IncomingMessage, response: ServerResponse) =>
-      this.#receive(request, response),
-    )
+  #makeServer(bound: Bound): Server {
+    const { limits } = this.#settings
+    const options = { noDelay: true, ...nodeOptions(limits), ...upgradeOptions }
+    const server = makeHttpServer(bound.tls?.options, options)
+    server.maxHeadersCount = nodeHeadersCount(limits)
+    if (bound.tls === undefined) server.on('connection', (socket) => this.#accept(socket, bound))
+    else {
+      server.on('connection', (socket) => this.#shakeHands(socket, bound.tls!.handshakeTimeoutMs))
+      server.on('secureConnection', (socket: TLSSocket) => {
+        this.#handshakes.end(socket)
+        this.#accept(socket, bound)
+      })
+    }
+    const receive = (request: IncomingMessage, response: ServerResponse): void =>
+      this.#receive(request, response, 'none')
+    server.on('request', receive)
+    this.#upgrades.watch(server, receive)
+    // Node would say "100 Continue" before anybody wants the body.
+    for (const event of ['checkContinue', 'checkExpectation'])
+      server.on(event, (request: IncomingMessage, response: ServerResponse) =>
+        this.#receive(request, response, expectationOf(request)),
+      )
     server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
-      const connection = this.#connections.of(socket)
+      const connection = this.#connections.find(socket)
+      if (connection === undefined) return this.#handshakes.refuse(error, socket as TLSSocket)
       const isLate = error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
       // Before the first byte node counts as late what only is silent.
       if (isLate && this.#isWatching) connection.isReceiving = socket.bytesRead > 0
+      else if (isLate && socket.bytesRead === 0) connection.end()
       else connection.refuse(refusalOf(error))
-    })
-    // A tunnel, which nobody makes here. Node has let go of the socket, its errors and its bytes.
-    server.on('connect', (_request, socket: Socket) => {
-      socket.on('error', () => {}).resume()
-      this.#connections.of(socket).say(notImplemented)
     })
     return server
   }
 
-  #accept(socket: Socket): void {
-    this.#connections.add(socket)
+  #accept(socket: Socket, bound: Bound): void {
+    if (this.#connections.has(socket)) return // given back to node: see upgrade.ts
+    const connection = this.#connections.add(socket, bound)
     // Taken in by the system in the moment in which the listener was closed.
-    if (this.#isCut || (this.#isLeaving && !this.isServing)) socket.destroy()
+    if (this.#isRefusing) socket.destroy()
+    else if (this.#isEnding) this.#after(this.#settings.lingerMs, () => this.#endIdle([connection]))
   }
 
-  #receive(request: IncomingMessage, response: ServerResponse): void {
+  /** A socket that is to be a connection when its client has shown that it speaks TLS. */
+  #shakeHands(socket: Socket, timeoutMs: number): void {
+    this.#handshakes.begin(socket, timeoutMs)
+    if (this.#isRefusing) socket.destroy()
+  }
+
+  get #isRefusing(): boolean {
+    return this.#isCut || (this.#isLeaving && !this.isServing)
+  }
+
+  #receive(request: IncomingMessage, response: ServerResponse, expects: Expectation): void {
     const connection = this.#connections.of(request.socket)
     if (connection.isOver) {
       // Too late. Not handled, because nobody would hear of it; but read, because a socket with unread
@@ -187,39 +232,77 @@ export class NodeServer implements Part {
     }
     connection.began(response)
     if (this.#isStopping) this.#countAnswer(response)
-    if (this.#held !== undefined) this.#held.push([response, connection])
-    else if (this.#isLeaving) this.#handleLast(response, connection)
-    else this.#handle(response, connection)
+    const framing = connection.isExcess ? 503 : examine(request, this.#settings.limits)
+    if (framing >= 400 || expects === 'other') {
+      refuse(response, connection, framing >= 400 ? framing : 417)
+      return
+    }
+    const isAwaiting = expects === 'continue'
+    if (this.#held !== undefined) this.#held.push([response, connection, framing, isAwaiting])
+    else if (this.#isLeaving) this.#handleLast(response, connection, framing, isAwaiting)
+    else this.#handle(response, connection, framing, isAwaiting)
   }
 
   /** Handles what may be the last request of its connection. */
-  #handleLast(response: ServerResponse, connection: Connection): void {
-    this.#closeAfterResponse(connection)
+  #handleLast(...request: Held): void {
+    this.#closeAfterResponse(request[1])
     // When all that has come is parsed, the last of it is known: that one says close.
-    setImmediate(() => this.#handle(response, connection))
+    setImmediate(() => this.#handle(...request))
   }
 
-  #handle(response: ServerResponse, connection: Connection): void {
-    if (!isMethod(response.req.method!)) {
-      // node's parser knows methods that are not registered for HTTP: RFC 9110 §15.6.2.
-      response.writeHead(501, ['Content-Length', '0']).end()
-      return
-    }
-    const exchange = new Exchange(response, connection, this.#context)
+  #handle(...[response, connection, framing, awaitsContinue]: Held): void {
+    const exchange = new Exchange(response, connection, this.#context, framing, awaitsContinue)
     const conn = new Conn(exchange)
     const handled = this.#program.handle(conn)
     if (handled === conn) this.#respond(conn, exchange)
-    else void (handled as Promise<Conn>).then(() => this.#respond(conn, exchange))
+    else if (this.#settings.limits.handlerMs === Infinity)
+      void (handled as Promise<Conn>).then(() => this.#respond(conn, exchange))
+    else void this.#respondInTime(handled as Promise<Conn>, conn, exchange)
+  }
+
+  /** Responds when the handlers are done, or with a 503 when their time is over. */
+  async #respondInTime(handled: Promise<Conn>, conn: Conn, exchange: Exchange): Promise<void> {
+    const { handlerMs } = this.#settings.limits
+    let isLate = false
+    const timeout = setTimeout(
+      () => {
+        isLate = true
+        this.#expire(conn, exchange)
+      },
+      Math.min(handlerMs, maxTimerMs),
+    )
+    await handled
+    clearTimeout(timeout)
+    if (!isLate) return this.#respond(conn, exchange)
+    // What it has made meanwhile is let go. Whoever waits for the end of the response is told.
+    failConn(conn, 503)
+    const { response } = exchange
+    if (response.writableFinished || response.destroyed) settle(conn, exchange, false)
+    else settleWhenOver(conn, exchange)
+  }
+
+  /** Answers with a 503 for handlers that are not done. */
+  #expire(conn: Conn, exchange: Exchange): void {
+    const { response, connection, onError } = exchange
+    const place = pendingPlaceOf(conn) ?? 'the handlers'
+    // Nobody may be left who reads the rest.
+    if (!response.req.complete) connection.closeAfterResponse()
+    failConn(conn, 503)
+    // Before anybody hears of it: what a handler sets on the conn from now on is too late.
+    this.#send(conn, exchange)
+    onError(new HandlerTimeoutError(place, this.#settings.limits.handlerMs), { conn, place })
+    exchange.expire()
   }
 
   #respond(conn: Conn, exchange: Exchange): void {
     const { response, connection } = exchange
-    if (!this.#isLeaving || response.socket !== null || connection.socket.destroyed) {
+    const waits = this.#isLeaving || maySwitch(conn)
+    if (!waits || response.socket !== null || connection.socket.destroyed) {
       this.#send(conn, exchange)
       return
     }
     // It waits for a response before it, and another request may come meanwhile: whether this is the last on
-    // the connection is known when its turn has come.
+    // the connection is known when its turn has come. Nor can protocols be switched before.
     const go = (): void => {
       connection.unwatch(watcher)
       response.off('socket', onTurn)
@@ -233,6 +316,8 @@ export class NodeServer implements Part {
 
   #send(conn: Conn, exchange: Exchange): void {
     try {
+      if (maySwitch(conn) && this.#upgrades.take(conn, exchange)) return
+      if (exchange.framing !== 0) limitUnread(exchange)
       send(conn, exchange)
     } catch (error) {
       // Not known to happen; but one request must not end the process.
@@ -261,15 +346,20 @@ export class NodeServer implements Part {
   }
 
   async stop(): Promise<void> {
-    const { lingerMs, streamsPerBatch, batchIntervalMs } = this.#settings
+    const { lingerMs, headTimeoutMs, streamsPerBatch, batchIntervalMs } = this.#settings
     this.#leave()
     if (this.isServing) this.#release()
-    else for (const connection of this.#connections) connection.socket.destroy()
+    else this.#destroyAll()
     this.#bodies.stop(streamsPerBatch, batchIntervalMs)
     this.#watchHeads()
-    this.#after(lingerMs, () => this.#endIdle([...this.#connections]))
+    this.#isEnding = true
+    this.#after(lingerMs, () => {
+      this.#endIdle([...this.#connections])
+      this.#handshakes.destroySilent()
+      this.#after(headTimeoutMs, () => this.#handshakes.destroyAll())
+    })
     // An init in progress may finish what it has begun, as a request may.
-    await Promise.allSettled([this.#connections.empty(), this.#init])
+    await Promise.allSettled([this.#isEmpty(), this.#init])
     this.#finish()
   }
 
@@ -277,17 +367,29 @@ export class NodeServer implements Part {
     this.#isCut = true
     this.#bodies.closeCause = 'stop'
     this.#closeListeners()
-    for (const connection of this.#connections) connection.socket.destroy()
-    await this.#connections.empty()
+    this.#destroyAll()
+    this.#upgrades.cut()
+    await this.#isEmpty()
     this.#finish()
+  }
+
+  #destroyAll(): void {
+    for (const connection of this.#connections) connection.socket.destroy()
+    this.#handshakes.destroyAll()
+  }
+
+  /** Resolves when no client is connected any more. */
+  async #isEmpty(): Promise<void> {
+    await this.#handshakes.empty() // first: those that succeed are connections then
+    await this.#connections.empty()
   }
 
   work(): OpenWork {
     const isStream = (response: ServerResponse): boolean => this.#bodies.isStream(response)
     const connections = [...this.#connections]
     return {
-      connections: connections.length,
-      idle: connections.filter(({ isIdle }) => isIdle).length,
+      connections: connections.length + this.#handshakes.size,
+      idle: this.#handshakes.size + connections.filter(({ isIdle }) => isIdle).length,
       requests: connections.flatMap((connection) => connection.requests(isStream)),
     }
   }
@@ -328,15 +430,26 @@ export class NodeServer implements Part {
     }
     let quiet = 0
     for (let turns = 0; quiet < 3 && isPatient(turns) && !this.#isCut; turns++) {
-      const before = this.#connections.accepted
+      const before = this.#accepted
       await new Promise((resolve) => setImmediate(resolve))
-      quiet = this.#connections.accepted === before ? quiet + 1 : 0
+      quiet = this.#accepted === before ? quiet + 1 : 0
     }
   }
 
+  get #accepted(): number {
+    return this.#connections.accepted + this.#handshakes.begun
+  }
+
   #closeListeners(): void {
-    // Not http.Server's close: it destroys sockets whose request is already on its way.
-    for (const { server } of this.#bound) NetServer.prototype.close.call(server)
+    for (const bound of this.#bound) bound.close()
+  }
+
+  /** Reads the certificates anew.
+   * @throws {Error} When one cannot be used: the former one is kept then, and every other one is read. */
+  async reloadTls(): Promise<void> {
+    const all = new Set(this.#bound.flatMap(({ tls }) => tls ?? []))
+    const results = await Promise.allSettled([...all].map((tls) => tls.reload()))
+    for (const result of results) if (result.status === 'rejected') throw result.reason
   }
 
   /** Has node tell us of requests whose head is not complete: only its parser knows. It looks for heads that take
@@ -386,8 +499,7 @@ export class NodeServer implements Part {
 
   #finish(): void {
     this.#bodies.cancel()
-    // Nothing is left for it to cut: it only ends node's timer that looks for slow requests.
-    for (const { server } of this.#bound) server.close()
+    for (const bound of this.#bound) bound.finish()
     this.#guard?.release()
     this.#resolveClosed()
   }

@@ -1,0 +1,131 @@
+/** What a client may ask of a server, and how long it may take: options, defaults and checks. */
+
+import { readFileSync } from 'node:fs'
+import type { ServerOptions } from 'node:http'
+
+import { describe } from '@wakerobin/core/adapter'
+
+import { maxTimerMs } from './clock.ts'
+
+/** What a client may ask of the server, and how long it may take. `Infinity` turns a limit off. A time of 0 is refused,
+ * as it means "at once" to some and "never" to others. See [the guide](../../../docs/guide/limits.md). */
+export interface LimitOptions {
+  /** The longest head of a request, in bytes: the target, the names and the values; a longer one is a 431.
+   * Default 16 KiB. */
+  headBytes?: number
+  /** The most header lines of a request; more are a 431. Default 100. */
+  headerCount?: number
+  /** The longest request target, in bytes; a longer one is a 414. Default 8 KiB. */
+  targetBytes?: number
+  /** The longest request body that is read, in bytes, where a handler sets no other limit; a longer
+   * one is a 413. What no handler reads is dropped up to that length; then the connection ends. 0 for no
+   * body at all. Default 1 MiB. */
+  bodyBytes?: number
+  /** The most connections at a time. On one above them a request is a 503 with `Retry-After`, whatever it is, and one
+   * that sends nothing is closed after a second. Default: three quarters of the files that the process may have open,
+   * as Linux says in `/proc/self/limits`; elsewhere `Infinity`. */
+  connections?: number
+  /** How long the head of a request may take to come, in milliseconds; then it is a 408. A connection on which
+   * nothing has come is closed without a word. Looked at every quarter of that time, and at least every five seconds.
+   * Default 10 000. */
+  headMs?: number
+  /** How long a whole request may take to come, its body included, in milliseconds; then it is a 408, where its
+   * response has not begun, and in any case the end of the connection. Looked at as `headMs`. Default 60 000. */
+  requestMs?: number
+  /** How long a connection is kept when it is idle, in milliseconds. Behind a proxy it should be longer than
+   * the proxy keeps its side, say 65 000: else the proxy sends a request into a connection that is just being closed.
+   * Default 5 000. */
+  keepAliveMs?: number
+  /** How long a client may take none of a response that waits for it, in milliseconds; then its connection is
+   * cut. Looked at every quarter of that time. Event streams have a `writeTimeoutMs` of their own, and only that.
+   * Default 60 000. */
+  writeStallMs?: number
+  /** How long handlers may take, every `beforeSend` included, in milliseconds; then the answer is a 503,
+   * `conn.signal` aborts, `onError` is told which handler it was, and what that does later is dropped. Default
+   * `Infinity`: a handler may take its time. */
+  handlerMs?: number
+  /** How long a client that has ended its side of the connection is waited for without a byte being
+   * sent to it, in milliseconds. Some clients end their side after the request and read on; most have
+   * left, and a handler that does not look at `conn.signal` may never notice. 0 for not at all.
+   * Default 10 000. */
+  halfClosedMs?: number
+}
+
+/** The limits of a server, all of them given. */
+export type Limits = Required<LimitOptions>
+
+/** The limits, with the defaults where none are given.
+ * @throws {RangeError} When one cannot be used. */
+export function checkLimits(options: LimitOptions): Limits {
+  return {
+    headBytes: checkCount('headBytes', options.headBytes ?? 16 * 1024),
+    headerCount: checkCount('headerCount', options.headerCount ?? 100),
+    targetBytes: checkCount('targetBytes', options.targetBytes ?? 8 * 1024),
+    bodyBytes: checkFromZero('bodyBytes', options.bodyBytes ?? 1024 * 1024),
+    connections: checkCount('connections', options.connections ?? affordableConnections()),
+    headMs: checkTime('headMs', options.headMs ?? 10_000),
+    requestMs: checkTime('requestMs', options.requestMs ?? 60_000),
+    keepAliveMs: checkTime('keepAliveMs', options.keepAliveMs ?? 5_000),
+    writeStallMs: checkTime('writeStallMs', options.writeStallMs ?? 60_000),
+    handlerMs: checkTime('handlerMs', options.handlerMs ?? Infinity),
+    halfClosedMs: checkFromZero('halfClosedMs', options.halfClosedMs ?? 10_000),
+  }
+}
+
+/** The limits that node's own server keeps, as its options. */
+export function nodeOptions(limits: Limits): ServerOptions {
+  // Node refuses a head that may take longer than the whole request.
+  const headMs = Math.min(limits.headMs, limits.requestMs)
+  return {
+    maxHeaderSize: Math.min(Math.floor(limits.headBytes), 2 ** 31 - 1),
+    headersTimeout: nodeTime(headMs),
+    requestTimeout: nodeTime(limits.requestMs),
+    keepAliveTimeout: nodeTime(limits.keepAliveMs),
+    connectionsCheckingInterval: lookMs(headMs, 5_000),
+    // Ours is the same for a Host that is missing and for one that is wrong.
+    requireHostHeader: false,
+  }
+}
+
+/** The most headers that node keeps: one more than there may be, so that we see that there are too many. 0 for all. */
+export function nodeHeadersCount({ headerCount }: Limits): number {
+  return headerCount === Infinity ? 0 : Math.min(Math.floor(headerCount) + 1, 2 ** 30)
+}
+
+/** How often to look whether a time is over: four times within it, unless that would be too often or too seldom. */
+export function lookMs(limitMs: number, mostMs: number): number {
+  return Math.max(20, Math.min(Math.floor(limitMs / 4), mostMs))
+}
+
+/** Node's 0 is our `Infinity`. */
+function nodeTime(ms: number): number {
+  return ms === Infinity ? 0 : Math.min(Math.ceil(ms), maxTimerMs)
+}
+
+/** Three quarters of the files that this process may have open: the rest is for what the app opens. Node has raised the
+ * soft limit to the hard one when it started. */
+function affordableConnections(): number {
+  try {
+    const files = /^Max open files +(\d+)/m.exec(readFileSync('/proc/self/limits', 'latin1'))
+    return files === null ? Infinity : Math.max(1, Math.floor(Number(files[1]) * 0.75))
+  } catch {
+    return Infinity // not on Linux
+  }
+}
+
+function checkFromZero(option: keyof Limits, value: number): number {
+  return check(option, value, value >= 0, 'a number from 0')
+}
+
+function checkCount(option: keyof Limits, value: number): number {
+  return check(option, value, value >= 1, 'a number from 1')
+}
+
+function checkTime(option: keyof Limits, value: number): number {
+  return check(option, value, value > 0, 'a number above 0, or Infinity for no limit')
+}
+
+function check(option: string, value: number, isRight: boolean, right: string): number {
+  if (typeof value === 'number' && isRight) return value
+  throw new RangeError(`Cannot serve with limits.${option} ${describe(value)}: it must be ${right}`)
+}

@@ -1,0 +1,125 @@
+/** The file of a Unix socket, which outlives a server that dies. */
+
+import { randomBytes } from 'node:crypto'
+import { chmodSync, existsSync, linkSync, lstatSync, renameSync, unlinkSync } from 'node:fs'
+import type { BigIntStats } from 'node:fs'
+import { connect } from 'node:net'
+import { dirname, join, resolve } from 'node:path'
+
+import { shown } from './report.ts'
+
+/** The file of a socket that is listened on. */
+export class SocketFile {
+  readonly #path: string
+  readonly #stats: BigIntStats
+
+  private constructor(path: string) {
+    this.#path = resolve(path) // the program may go elsewhere
+    this.#stats = statOf(path)!
+  }
+
+  /** Binds a socket to a path, and takes the place of one that a dead server has left.
+   *
+   * It is made under another name, and linked to its own when it listens: nobody ever finds a file there that
+   * refuses, or has a mode that is not yet the right one, and of two servers that start at once one gets it.
+   * @param mode The mode of the file; undefined for what the umask leaves.
+   * @param listen Binds the socket to a path, and resolves when it listens.
+   * @throws {Error} When something else is there. */
+  static async bind(
+    path: string,
+    mode: number | undefined,
+    listen: (path: string) => Promise<void>,
+  ): Promise<SocketFile> {
+    if (Buffer.byteLength(path) > longest)
+      throw new Error(`a path of a socket has ${longest} bytes at most`)
+    const folder = dirname(path)
+    // libuv says EACCES for it, as Windows does.
+    if (!existsSync(folder)) throw new Error('there is no such folder')
+    const hidden = hiddenNameIn(folder)
+    await listen(hidden)
+    try {
+      if (mode !== undefined) chmodSync(hidden, mode)
+      while (!(await isLinked(hidden, path))) await removeDead(path)
+      return new SocketFile(path)
+    } finally {
+      unlinkSync(hidden)
+    }
+  }
+
+  /** Removes the file, unless another is there meanwhile. */
+  remove(): void {
+    try {
+      if (isSame(statOf(this.#path), this.#stats)) unlinkSync(this.#path)
+    } catch (error) {
+      console.error(`Wakerobin: cannot remove the socket ${this.#path}: ${shown(error)}`)
+    }
+  }
+}
+
+/** What fits into `sun_path`, with a zero byte behind it: unix(7); 104 bytes where the system is BSD's. */
+const longest = process.platform === 'linux' ? 107 : 103
+
+function hiddenNameIn(folder: string): string {
+  return join(folder, `.${randomBytes(5).toString('hex')}`)
+}
+
+async function isLinked(from: string, path: string): Promise<boolean> {
+  try {
+    linkSync(from, path)
+    return true
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false
+    throw error
+  }
+}
+
+/** Removes the socket of a dead server, if that is what is there. */
+async function removeDead(path: string): Promise<void> {
+  const found = statOf(path)
+  if (found === undefined) return
+  if (!found.isSocket()) throw new Error(noSocket)
+  if (await isAlive(path)) throw new Error(inUse)
+  const moved = hiddenNameIn(dirname(path))
+  if (!moveAway(path, moved)) return
+  // Another server may have come first, and what is moved be its socket: that goes back, as if nothing had been.
+  const isAnother = !isSame(statOf(moved), found)
+  if (isAnother) linkSync(moved, path)
+  unlinkSync(moved)
+  if (isAnother) throw new Error(inUse)
+}
+
+function moveAway(path: string, moved: string): boolean {
+  try {
+    renameSync(path, moved)
+    return true
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false
+    throw error
+  }
+}
+
+const noSocket = 'something is there that is no socket'
+const inUse = 'a server listens on it; stop that one, or choose another path'
+
+/** Whether somebody listens. Where that cannot be told (EACCES, EAGAIN), somebody may. */
+function isAlive(path: string): Promise<boolean> {
+  return new Promise((settle) => {
+    const socket = connect({ path })
+    socket.on('connect', () => {
+      socket.destroy()
+      settle(true)
+    })
+    socket.on('error', ({ code }: NodeJS.ErrnoException) =>
+      settle(code !== 'ECONNREFUSED' && code !== 'ENOENT'),
+    )
+  })
+}
+
+function statOf(path: string): BigIntStats | undefined {
+  return lstatSync(path, { bigint: true, throwIfNoEntry: false })
+}
+
+/** Its number alone does not tell a file from the next one, which often gets the same. */
+function isSame(one: BigIntStats | undefined, other: BigIntStats): boolean {
+  return one?.ino === other.ino && one.dev === other.dev && one.mtimeNs === other.mtimeNs
+}

@@ -1,0 +1,211 @@
+/** The certificate of a listener: read at the start, and read anew without a restart. */
+
+import { readFile } from 'node:fs/promises'
+import type { ServerOpts } from 'node:net'
+import { createSecureContext } from 'node:tls'
+import type { TlsOptions as NodeTlsOptions, Server as TlsServer } from 'node:tls'
+
+import { describe } from '@wakerobin/core/adapter'
+
+import { maxTimerMs } from './clock.ts'
+import { shown } from './report.ts'
+
+/** How a listener speaks TLS: what node's `tls.createServer` takes (`cert` and `key` as PEM, `ca`, `SNICallback`,
+ * `requestCert`, `minVersion`, …), and a certificate in files. */
+export interface TlsOptions extends Omit<
+  NodeTlsOptions,
+  'handshakeTimeout' | 'ALPNProtocols' | 'ALPNCallback' | keyof ServerOpts
+> {
+  /** The path of the certificate as PEM, with those between it and the root behind it. In place of `cert`. */
+  certFile?: string | URL
+  /** The path of its private key as PEM. In place of `key`. */
+  keyFile?: string | URL
+  /** How often the files are looked at, in milliseconds: when they have changed, new connections get the new
+   * certificate. One that cannot be used is reported on stderr, and the former one kept. 0 for never.
+   * Default 60 000. */
+  checkFilesMs?: number
+  /** How long a handshake may take, in milliseconds, before the connection is closed. `Infinity` for ever.
+   * Default 10 000. */
+  handshakeTimeoutMs?: number
+}
+
+/** TLS options, or a function of yours that gets them: it is called at the start, and by `handle.reloadTls()`. */
+export type TlsSource = TlsOptions | (() => TlsOptions | Promise<TlsOptions>)
+
+/** Options as node takes them. */
+export type SecureOptions = NodeTlsOptions
+
+interface TlsSettings {
+  /** For node, with the contents of the files. */
+  readonly options: SecureOptions
+  readonly handshakeTimeoutMs: number
+  readonly checkFilesMs: number
+  /** What was in the files; undefined where there are none. */
+  readonly files: string | undefined
+}
+
+/** The TLS of one listener, or of several with the same options. */
+export class Tls implements Disposable {
+  readonly #source: TlsSource
+  readonly #servers: TlsServer[] = []
+  #settings: TlsSettings
+  /** What was in the files when they could not be used. */
+  #broken: string | undefined
+  #isReported = false
+  #timer: NodeJS.Timeout | undefined
+  /** Resolves when the last reload is over. */
+  #reloaded: Promise<unknown> = Promise.resolve()
+
+  private constructor(source: TlsSource, settings: TlsSettings) {
+    this.#source = source
+    this.#settings = settings
+    if (settings.files === undefined || settings.checkFilesMs === 0) return
+    this.#timer = setInterval(
+      () => void this.#check(),
+      Math.min(settings.checkFilesMs, maxTimerMs),
+    ).unref()
+  }
+
+  /** @throws What is wrong with the options or the files. */
+  static async open(source: TlsSource): Promise<Tls> {
+    return new Tls(source, await readTls(source))
+  }
+
+  get options(): SecureOptions {
+    return this.#settings.options
+  }
+
+  get handshakeTimeoutMs(): number {
+    return this.#settings.handshakeTimeoutMs
+  }
+
+  /** Gives a server what is read anew. */
+  serve(server: TlsServer): void {
+    this.#servers.push(server)
+  }
+
+  /** Reads the options and files anew: new connections get the new certificate, those that are open keep theirs.
+   * @throws What is wrong with them. The former certificate is kept then. */
+  async reload(): Promise<void> {
+    // One after the other: what was read first must not be what is used last.
+    const reloaded = this.#reloaded.then(async () => this.#use(await readTls(this.#source)))
+    this.#reloaded = reloaded.catch(() => {})
+    await reloaded
+  }
+
+  #use(settings: TlsSettings): void {
+    for (const server of this.#servers) server.setSecureContext(settings.options)
+    this.#settings = settings
+    this.#broken = undefined
+  }
+
+  async #check(): Promise<void> {
+    const { files, options } = this.#settings
+    let found: string | undefined
+    try {
+      found = filesOf(await readFiles(options as TlsOptions))
+      if (found === files) return
+      await this.reload()
+    } catch (error) {
+      this.#report(found ?? String(error), error)
+    }
+  }
+
+  /** Once for the same files; and not at once: one may have been written, and the other not yet. */
+  #report(found: string, error: unknown): void {
+    const isSame = this.#broken === found
+    if (!isSame) this.#isReported = false
+    this.#broken = found
+    if (!isSame || this.#isReported) return
+    this.#isReported = true
+    console.error(
+      `Wakerobin: the new certificate cannot be used, and the former one is kept: ${shown(error)}`,
+    )
+  }
+
+  /** Looks at the files no more. */
+  [Symbol.dispose](): void {
+    clearInterval(this.#timer)
+  }
+}
+
+type Files = { readonly [name in 'certFile' | 'keyFile']?: TlsOptions[name] | undefined }
+type Contents = { readonly cert: Buffer | undefined; readonly key: Buffer | undefined }
+
+async function readTls(source: TlsSource): Promise<TlsSettings> {
+  const given: unknown = typeof source === 'function' ? await source() : source
+  if (typeof given !== 'object' || given === null)
+    throw new TypeError(`Cannot use ${describe(given)} as tls: expected an object of options`)
+  const { checkFilesMs = 60_000, handshakeTimeoutMs = 10_000, ...options } = given as TlsOptions
+  checkNumber('checkFilesMs', checkFilesMs, 0)
+  checkNumber('handshakeTimeoutMs', handshakeTimeoutMs, 1)
+  checkCertificate(options)
+  const contents = await readFiles(options)
+  const secure: SecureOptions = {
+    // Where node is told of a protocol, it takes no versions.
+    ...(options.secureProtocol === undefined && { minVersion: 'TLSv1.2' }),
+    ...options,
+    ...(contents.cert !== undefined && { cert: contents.cert }),
+    ...(contents.key !== undefined && { key: contents.key }),
+  }
+  try {
+    createSecureContext(secure)
+  } catch (error) {
+    throw new Error(`Cannot use the certificate of tls: ${(error as Error).message}`, {
+      cause: error,
+    })
+  }
+  return { options: secure, handshakeTimeoutMs, checkFilesMs, files: filesOf(contents) }
+}
+
+function checkNumber(name: string, value: number, least: number): void {
+  if (typeof value === 'number' && value >= least) return
+  throw new RangeError(
+    `Cannot serve with tls.${name} ${describe(value)}: it must be a number from ${least}`,
+  )
+}
+
+function checkCertificate(options: TlsOptions): void {
+  for (const [inMemory, inFile] of [
+    ['cert', 'certFile'],
+    ['key', 'keyFile'],
+  ] as const) {
+    if (options[inMemory] !== undefined && options[inFile] !== undefined)
+      throw new TypeError(`Cannot use both ${inMemory} and ${inFile} of tls: give one of them`)
+  }
+  const hasCertificate = options.cert !== undefined || options.certFile !== undefined
+  const hasKey = options.key !== undefined || options.keyFile !== undefined
+  if (hasCertificate && hasKey) return
+  if (hasCertificate !== hasKey)
+    throw new TypeError(
+      `Cannot use tls with a ${hasKey ? 'key' : 'certificate'} alone: it needs both, as cert and key or as certFile and keyFile`,
+    )
+  // With a pre-shared key there is none.
+  if (['pfx', 'SNICallback', 'pskCallback', 'secureContext'].some((name) => name in options)) return
+  throw new TypeError(
+    'Cannot use tls without a certificate: give cert and key, certFile and keyFile, pfx, or an SNICallback',
+  )
+}
+
+async function readFiles({ certFile, keyFile }: Files): Promise<Contents> {
+  const [cert, key] = await Promise.all([
+    readPem('certFile', certFile),
+    readPem('keyFile', keyFile),
+  ])
+  return { cert, key }
+}
+
+async function readPem(name: string, path: string | URL | undefined): Promise<Buffer | undefined> {
+  if (path === undefined) return undefined
+  try {
+    return await readFile(path)
+  } catch (error) {
+    throw new Error(`Cannot read tls.${name} ${String(path)}: ${(error as Error).message}`, {
+      cause: error,
+    })
+  }
+}
+
+function filesOf({ cert, key }: Contents): string | undefined {
+  return cert === undefined && key === undefined ? undefined : `${String(cert)}\0${String(key)}`
+}

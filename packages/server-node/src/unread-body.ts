@@ -1,0 +1,32 @@
+/** What becomes of a request body that no handler reads to its end. */
+
+import { framing } from './examine.ts'
+import type { Exchange } from './exchange.ts'
+
+/** How often to look how much was dropped, in milliseconds. */
+const lookMs = 100
+
+/** Decides, before the response of a request with a body goes out, whether the connection can go on behind it.
+ *
+ * What is left of a body is read and dropped, as the next request comes behind it: as much as the server would have
+ * read at most. A longer one ends the connection, and so does one that the client keeps until it is asked for it. */
+export function limitUnread(exchange: Exchange): void {
+  const { response, connection } = exchange
+  if (response.req.complete) return
+  const isTooLong = exchange.framing === framing.long || exchange.isTooLong
+  if (isTooLong || exchange.awaitsContinue) connection.closeAfterResponse()
+  else if (exchange.framing === framing.chunked)
+    response.once('finish', () => endWhenTooLong(exchange))
+}
+
+/** Ends the connection when too much of a body has come behind the response. */
+function endWhenTooLong({ response, connection, server }: Exchange): void {
+  const { req } = response
+  if (req.complete) return
+  const { socket } = connection
+  const mostRead = socket.bytesRead + server.maxBodyBytes
+  const timer = setInterval(() => {
+    if (!req.complete && socket.bytesRead > mostRead) connection.end()
+    if (req.complete || socket.destroyed || connection.isOver) clearInterval(timer)
+  }, lookMs).unref()
+}

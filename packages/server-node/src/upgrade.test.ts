@@ -1,0 +1,649 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+
+import type { AnyHandler, Conn, HandlerObject, Upgrade } from '@wakerobin/core'
+import { Broadcaster } from '@wakerobin/sse'
+
+import { Gate, ownTime, start, turns, until } from '../fixtures/harness.ts'
+
+const asksForEcho = ['Connection: keep-alive, Upgrade', 'Upgrade: echo']
+const asksForH2c = [
+  'Connection: Upgrade, HTTP2-Settings',
+  'Upgrade: h2c',
+  'HTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA',
+]
+
+/** Sends back what it is sent, to those who ask for it. */
+class Echo implements HandlerObject {
+  readonly name = 'echo'
+
+  run(conn: Conn): Conn | void {
+    if (conn.requestHeaders.get('upgrade') !== 'echo') return
+    conn.withResponseHeader('Connection', 'Upgrade').withResponseHeader('Upgrade', 'echo')
+    return conn.withStatus(101).halt()
+  }
+
+  hasUpgrade({ conn }: Upgrade): boolean {
+    return conn.responseHeaders.get('upgrade') === 'echo'
+  }
+
+  upgrade(upgrade: Upgrade): void {
+    const { socket, head } = upgrade.takeTransport()
+    socket.write(head)
+    socket.pipe(socket)
+  }
+}
+
+/** Claims every switch. */
+function claims(upgrade: HandlerObject['upgrade']): AnyHandler {
+  return {
+    name: 'claims',
+    run: (conn: Conn) => conn.withStatus(conn.method === 'CONNECT' ? 200 : 101).halt(),
+    hasUpgrade: () => true,
+    upgrade: upgrade!,
+  }
+}
+
+const showPath = (conn: Conn): Conn => conn.ok(`hello from ${conn.pathAndQuery}`)
+
+test('a handler takes a connection over after a 101 with its headers and no others', async (t) => {
+  const told: boolean[] = []
+  const server = await start(t, [
+    (conn: Conn) => void conn.afterSend((isSent) => told.push(isSent)),
+    { beforeSend: (conn: Conn) => conn.withResponseHeader('X-Late', 'é') },
+    new Echo(),
+    showPath,
+  ])
+  const client = await server.connect()
+  client.get('/echo', ...asksForEcho)
+  const { head } = await client.response()
+  assert.equal(
+    head,
+    'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\nX-Late: Ã©',
+    'UTF-8, read as latin1',
+  )
+  client.send('GET / HTTP/1.1\r\n\r\n')
+  await client.received('GET / HTTP/1.1\r\n\r\n')
+  assert.deepEqual(told, [true])
+  client.socket.end()
+  await client.closed()
+  assert.deepEqual(server.errors, [])
+})
+
+for (const isAsync of [false, true]) {
+  test(`what has come behind the request is the head of the transport (handlers that are ${isAsync ? 'async' : 'not'})`, async (t) => {
+    const gate = new Gate()
+    const server = await start(t, [() => (isAsync ? gate.pass() : undefined), new Echo()])
+    const client = await server.connect()
+    const request = ['GET / HTTP/1.1', 'Host: test', ...asksForEcho].join('\r\n')
+    client.send(`${request}\r\n\r\none `)
+    if (isAsync) {
+      await gate.reached()
+      client.send('two ')
+      await turns()
+      gate.open()
+    }
+    assert.equal((await client.response()).status, 101)
+    client.send('three')
+    await client.received(isAsync ? 'one two three' : 'one three')
+  })
+}
+
+test('more than 64 KiB are not read before it is known what becomes of the connection', async (t) => {
+  const gate = new Gate()
+  let length = 0
+  const echo = new Echo()
+  const server = await start(t, [
+    () => gate.pass(),
+    {
+      name: 'count',
+      run: (conn: Conn) => echo.run(conn),
+      hasUpgrade: (it: Upgrade) => echo.hasUpgrade(it),
+      upgrade(it: Upgrade) {
+        const { head, socket } = it.takeTransport()
+        assert.ok(head.length >= 64 * 1024 && head.length < 1024 * 1024, `${head.length}`)
+        length = head.length
+        socket.on('data', (chunk) => (length += chunk.length))
+      },
+    },
+  ])
+  const client = await server.connect()
+  client.get('/', ...asksForEcho)
+  await gate.reached()
+  client.send(Buffer.alloc(8 * 1024 * 1024))
+  await turns(200)
+  gate.open()
+  assert.equal((await client.response()).status, 101)
+  await until('all has come', () => length === 8 * 1024 * 1024)
+})
+
+// ------------------------------------------------------------------- an upgrade that nobody wants
+
+for (const [what, app] of [
+  ['no handler takes connections over', showPath],
+  ['no handler takes this one over', [new Echo(), showPath]],
+] as const) {
+  test(`an Upgrade that is not wanted is answered like any request, where ${what}`, async (t) => {
+    const server = await start(t, app)
+    const client = await server.connect()
+    for (let round = 0; round < 12; round++) {
+      client.get(`/${round}?a=b`, ...asksForH2c)
+      const response = await client.response()
+      assert.equal(response.status, 200)
+      assert.equal(response.body, `hello from /${round}?a=b`)
+      assert.equal(response.field('connection'), 'keep-alive')
+      // Another one on the same connection, and one behind an Upgrade in the same packet.
+      assert.equal((await client.get('/next').response()).body, 'hello from /next')
+      client.send(
+        ['GET /upgrade HTTP/1.1', 'Host: test', ...asksForH2c, '', ''].join('\r\n') +
+          'GET /behind HTTP/1.1\r\nHost: test\r\n\r\nGET /last HTTP/1.1\r\nHost: test\r\n\r\n',
+      )
+      for (const path of ['/upgrade', '/behind', '/last'])
+        assert.equal((await client.response()).body, `hello from ${path}`)
+    }
+    assert.deepEqual(server.errors, [])
+  })
+}
+
+test('an Upgrade with a body is answered like any request, and its body is read', async (t) => {
+  const server = await start(t, [
+    new Echo(),
+    async (conn: Conn) => conn.ok(`${conn.path} ${await conn.requestBody.text()}`),
+  ])
+  const client = await server.connect()
+  client
+    .request('POST', '/length', ...asksForH2c, 'Content-Length: 3')
+    .send('a')
+    .send('bc')
+  assert.equal((await client.response()).body, '/length abc')
+  client.request('POST', '/chunks', ...asksForH2c, 'Transfer-Encoding: chunked')
+  client.send('3\r\nabc\r\n').send('0\r\n\r\n')
+  assert.equal((await client.response()).body, '/chunks abc')
+  client.request('POST', '/none', ...asksForH2c, 'Content-Length: 0')
+  assert.equal((await client.response()).body, '/none ')
+  client.get('/after')
+  assert.equal((await client.response()).body, '/after ')
+})
+
+test('an Upgrade in HTTP/1.0, with Connection: close, or that expects a 100 is none', async (t) => {
+  const server = await start(t, [new Echo(), showPath])
+  const old = await server.connect()
+  old.send('GET / HTTP/1.0\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n')
+  const closing = await server.connect()
+  closing.get('/', 'Connection: close, upgrade', 'Upgrade: echo')
+  const expecting = await server.connect()
+  expecting.get('/', ...asksForEcho, 'Expect: 100-continue')
+  for (const client of [old, closing]) {
+    assert.equal((await client.response()).status, 500, 'a 101 that nobody makes good')
+    await client.ended()
+  }
+  assert.equal((await expecting.response()).status, 500, 'nobody has asked for the body')
+  assert.equal(server.errors.length, 3)
+  assert.match(String(server.errors[0]?.error), /^TypeError: Cannot answer with a 101: /)
+})
+
+test('a request without a Host that asks for an Upgrade is a 400', async (t) => {
+  const server = await start(t, new Echo())
+  const client = await server.connect()
+  client.send(['GET / HTTP/1.1', ...asksForEcho, '', ''].join('\r\n'))
+  assert.equal((await client.response()).status, 400)
+  await client.ended()
+})
+
+test('an event stream answers a request with an Upgrade, and ends when its client leaves', async (t) => {
+  const broadcaster = new Broadcaster()
+  const server = await start(t, (conn: Conn) => conn.withSseStream(broadcaster))
+  const client = await server.connect()
+  client.get('/', ...asksForH2c)
+  await client.received('\r\n\r\n')
+  broadcaster.publish('one')
+  await client.received('data: one')
+  assert.equal(broadcaster.subscriberCount, 1)
+  client.socket.end()
+  await until('it is noticed', () => broadcaster.subscriberCount === 0)
+  assert.deepEqual(server.errors, [])
+})
+
+test('a large answer to a request with an Upgrade comes whole, also where it waits for others to be read', async (t) => {
+  const big = 'x'.repeat(8 * 1024 * 1024)
+  const server = await start(t, [
+    (conn: Conn) => (conn.path === '/big' ? conn.ok(big) : conn),
+    (conn: Conn) =>
+      conn.ok(
+        (async function* () {
+          for (let part = 0; part < 64; part++) yield big.slice(0, 128 * 1024)
+        })(),
+      ),
+  ])
+  const client = await server.connect()
+  client.get('/big')
+  client.get('/parts', ...asksForH2c)
+  client.get('/big', ...asksForH2c)
+  for (const round of ['first', 'second', 'third'])
+    assert.equal((await client.response()).body.length, big.length, round)
+})
+
+test('a connection that was given back is closed when it is idle', async (t) => {
+  const pass = ownTime(t)
+  const server = await start(t, showPath)
+  const client = await server.connect()
+  assert.equal((await client.get('/', ...asksForH2c).response()).status, 200)
+  await turns()
+  await pass(4_999)
+  assert.equal(client.isEnded, false)
+  await pass(1)
+  await client.ended()
+  const active = await server.connect()
+  await active.get('/', ...asksForH2c).response()
+  await active.get('/').response()
+  await pass(5_000)
+  assert.equal((await active.get('/').response()).status, 200)
+})
+
+// ------------------------------------------------------------------------ order on the connection
+
+test('a switch waits for the responses before it', async (t) => {
+  const gate = new Gate()
+  const server = await start(t, [
+    new Echo(),
+    async (conn: Conn) => {
+      await gate.pass()
+      return showPath(conn)
+    },
+  ])
+  const client = await server.connect()
+  client
+    .get('/one')
+    .get('/two')
+    .get('/', ...asksForEcho)
+    .send('hello')
+  await gate.reached(2)
+  await turns()
+  assert.equal(client.text, '')
+  gate.open()
+  assert.equal((await client.response()).body, 'hello from /one')
+  assert.equal((await client.response()).body, 'hello from /two')
+  assert.equal((await client.response()).status, 101)
+  await client.received('hello')
+})
+
+test('a switch behind an answer that says close is dropped', async (t) => {
+  const gate = new Gate()
+  const told: boolean[] = []
+  const server = await start(t, [
+    (conn: Conn) => void conn.afterSend((isSent) => told.push(isSent)),
+    new Echo(),
+    async (conn: Conn) => {
+      await gate.pass()
+      return conn.withResponseHeader('Connection', 'close').ok('bye')
+    },
+  ])
+  const client = await server.connect()
+  client.get('/one').get('/', ...asksForEcho)
+  await gate.reached()
+  await turns()
+  gate.open()
+  assert.equal((await client.response()).body, 'bye')
+  await client.closed()
+  await until('both are told', () => told.length === 2)
+  assert.deepEqual(told, [true, false])
+  assert.equal(client.text, '')
+})
+
+test('an answer that says close ends the connection of a request with an Upgrade', async (t) => {
+  const server = await start(t, (conn: Conn) =>
+    conn.withResponseHeader('Connection', 'close').ok('bye'),
+  )
+  const client = await server.connect()
+  client.get('/', ...asksForH2c).get('/behind')
+  assert.equal((await client.response()).body, 'bye')
+  await client.closed()
+  assert.equal(client.error, undefined)
+})
+
+// ------------------------------------------------------------------------------- what goes wrong
+
+test('a 101 that no handler takes over is a 500, and reported', async (t) => {
+  const server = await start(t, (conn: Conn) => conn.withStatus(101).halt())
+  const client = await server.connect()
+  for (const fields of [asksForEcho, []]) {
+    assert.equal((await client.get('/', ...fields).response()).status, 500)
+    const { error, context } = server.errors.pop()!
+    assert.match(String(error), /^TypeError: Cannot answer with a 101: .* no handler takes/)
+    assert.equal(context.place, 'the response')
+  }
+})
+
+test('a 101 that has a Content-Length is a 500, and reported', async (t) => {
+  const server = await start(t, [
+    { beforeSend: (conn: Conn) => conn.withResponseHeader('Content-Length', 5) },
+    claims(() => assert.fail('it is not called')),
+  ])
+  const client = await server.connect()
+  assert.equal((await client.get('/', ...asksForEcho).response()).status, 500)
+  assert.match(String(server.errors[0]?.error), /Cannot send a 101 with the Content-Length 5/)
+})
+
+test('a hasUpgrade that throws is a 500, and reported', async (t) => {
+  const server = await start(t, [
+    (conn: Conn) => conn.withStatus(101).halt(),
+    {
+      hasUpgrade(upgrade: Upgrade): boolean {
+        return upgrade.takeTransport() !== undefined
+      },
+      upgrade() {},
+    },
+  ])
+  const client = await server.connect()
+  assert.equal((await client.get('/', ...asksForEcho).response()).status, 500)
+  assert.match(
+    String(server.errors[0]?.error),
+    /^TypeError: Cannot take the connection over in hasUpgrade/,
+  )
+  assert.equal(server.errors[0]?.context.place, 'hasUpgrade')
+})
+
+const failures: Record<string, [HandlerObject['upgrade'], RegExp]> = {
+  throws: [
+    () => {
+      throw new Error('boom')
+    },
+    /^Error: boom/,
+  ],
+  'rejects when it has taken the connection': [
+    async (upgrade) => {
+      upgrade.takeTransport()
+      await turns(3)
+      throw new Error('boom')
+    },
+    /^Error: boom/,
+  ],
+  'does not take the connection': [
+    async () => turns(3),
+    /^TypeError: Expected upgrade of app\[1\] "claims" to take the connection/,
+  ],
+  'takes it twice': [
+    (upgrade) => {
+      upgrade.takeTransport()
+      upgrade.takeTransport()
+    },
+    /^TypeError: Cannot take the connection over: it was taken before/,
+  ],
+}
+
+for (const [what, [upgrade, expected]] of Object.entries(failures)) {
+  test(`where upgrade ${what}, the connection is closed, and the error reported with its place`, async (t) => {
+    const server = await start(t, [showNothing, claims(upgrade)])
+    const client = await server.connect()
+    assert.equal((await client.get('/', ...asksForEcho).response()).status, 101)
+    await client.closed()
+    await until('it is reported', () => server.errors.length > 0)
+    assert.match(String(server.errors[0]?.error), expected)
+    assert.equal(server.errors[0]?.context.place, 'upgrade of app[1] "claims"')
+    assert.equal(server.errors.length, 1)
+  })
+}
+
+function showNothing(): void {}
+
+test('a client that resets an upgraded connection, which nobody watches, does not end the process', async (t) => {
+  const server = await start(
+    t,
+    claims((upgrade) => void upgrade.takeTransport()),
+  )
+  const client = await server.connect()
+  assert.equal((await client.get('/', ...asksForEcho).response()).status, 101)
+  assert.equal(server.handle.report().guardCount, 1)
+  client.socket.resetAndDestroy()
+  await until('it is noticed', () => server.handle.report().guardCount === 0)
+  assert.deepEqual(server.errors, [])
+})
+
+for (const how of ['leaves', 'ends its side'] as const) {
+  test(`where the client ${how} before the switch, nothing is handed over`, async (t) => {
+    const gate = new Gate()
+    const told: boolean[] = []
+    const server = await start(t, [
+      async (conn: Conn) => {
+        conn.afterSend((isSent) => told.push(isSent))
+        await gate.pass()
+      },
+      claims(() => assert.fail('it is not called')),
+    ])
+    const client = await server.connect()
+    client.get('/', ...asksForEcho)
+    await gate.reached()
+    if (how === 'leaves') client.socket.resetAndDestroy()
+    else client.socket.end()
+    await turns()
+    gate.open()
+    await client.closed()
+    await until('it is over', () => told.length > 0)
+    assert.deepEqual(told, [false])
+    assert.deepEqual(server.errors, [])
+    assert.equal(server.handle.report().guardCount, 0)
+  })
+}
+
+test('a client that has ended its side is answered, where the answer is no switch', async (t) => {
+  const gate = new Gate()
+  const server = await start(t, async (conn: Conn) => {
+    await gate.pass()
+    return showPath(conn)
+  })
+  const client = await server.connect()
+  client.get('/', ...asksForH2c)
+  await gate.reached()
+  client.socket.end()
+  await turns()
+  gate.open()
+  assert.equal((await client.response()).body, 'hello from /')
+  await client.ended()
+})
+
+test('conn.signal of an upgraded connection aborts when it closes, and not when the client ends its side', async (t) => {
+  let signal: AbortSignal | undefined
+  let end = (): void => {}
+  const server = await start(
+    t,
+    claims((upgrade) => {
+      signal = upgrade.conn.signal
+      const { socket } = upgrade.takeTransport()
+      socket.resume().on('end', () => socket.write('bye'))
+      end = () => void socket.end()
+    }),
+    { limits: { halfClosedMs: 0 } },
+  )
+  const client = await server.connect()
+  assert.equal((await client.get('/', ...asksForEcho).response()).status, 101)
+  client.socket.end()
+  await client.received('bye')
+  await turns()
+  assert.equal(signal?.aborted, false)
+  end()
+  await until('it aborts', () => signal?.aborted === true)
+})
+
+// ------------------------------------------------------------------------------------- the stop
+
+test('[stopping 8.1] the stop waits for an upgraded connection and its handler, and reports name it', async (t) => {
+  const gate = new Gate()
+  const server = await start(
+    t,
+    claims(async (upgrade) => {
+      const { socket } = upgrade.takeTransport()
+      upgrade.conn.swansong.onStop(() => socket.write('stop'))
+      socket.resume().on('end', () => socket.end('bye'))
+      await gate.pass()
+    }),
+    { shutdown: { deadlineMs: 20_000 } },
+  )
+  const client = await server.connect()
+  await client.get('/room?token=secret', ...asksForEcho).response()
+  const report = server.handle.report()
+  assert.deepEqual([report.connections, report.requestCount], [0, 0])
+  assert.match(report.toString(), /1 guard:\n {2}1 × GET \/room, upgraded \(oldest [\d.]+ms\)$/)
+  let isStopped = false
+  const stopped = server.handle.shutDown().finally(() => (isStopped = true))
+  await client.received('stop')
+  await turns()
+  client.socket.end()
+  await client.received('bye')
+  await client.closed()
+  await turns()
+  assert.equal(isStopped, false, 'the handler is still at work')
+  gate.open()
+  assert.equal((await stopped).outcome, 'clean')
+})
+
+test('[stopping 8.2] the deadline cuts upgraded connections, and the report names them', async (t) => {
+  const server = await start(t, new Echo(), { shutdown: { lingerMs: 0, deadlineMs: 30 } })
+  const client = await server.connect()
+  await client.get('/room', ...asksForEcho).response()
+  const { outcome, code, cut } = await server.handle.shutDown()
+  assert.deepEqual([outcome, code], ['deadline', 1])
+  assert.match(String(cut), /1 × GET \/room, upgraded/)
+  await client.closed()
+  assert.equal(server.handle.report().isEmpty, true)
+})
+
+test('[stopping 8.3] a request with an Upgrade that is read when the stop begins is answered, with Connection: close', async (t) => {
+  const gate = new Gate()
+  const server = await start(
+    t,
+    async (conn: Conn) => {
+      await gate.pass()
+      return showPath(conn)
+    },
+    { shutdown: { lingerMs: 5_000, deadlineMs: 20_000 } },
+  )
+  const client = await server.connect()
+  client.get('/', ...asksForH2c)
+  await gate.reached()
+  const stopped = server.handle.shutDown()
+  await until('the listeners are closed', () => server.handle.swansong.state !== 'running')
+  client.get('/behind')
+  await turns()
+  gate.open()
+  const response = await client.response()
+  assert.deepEqual([response.body, response.field('connection')], ['hello from /', 'close'])
+  await client.ended()
+  client.socket.end()
+  assert.equal((await stopped).outcome, 'clean')
+  assert.equal(client.text, '')
+})
+
+test('[stopping 8.3] a request with an Upgrade that comes while idle connections are kept is answered, with Connection: close', async (t) => {
+  const server = await start(t, showPath, { shutdown: { lingerMs: 5_000, deadlineMs: 20_000 } })
+  const client = await server.connect()
+  await client.get('/', ...asksForH2c).response()
+  const stopped = server.handle.shutDown()
+  await until('the listeners are closed', () => server.handle.swansong.state !== 'running')
+  const response = await client.get('/', ...asksForH2c).response()
+  assert.deepEqual([response.body, response.field('connection')], ['hello from /', 'close'])
+  await client.ended()
+  client.socket.end()
+  const { outcome, answered } = await stopped
+  assert.deepEqual([outcome, answered], ['clean', 1])
+})
+
+test('[stopping 8.3] a switch is made during the stop, too', async (t) => {
+  const server = await start(
+    t,
+    claims((upgrade) => {
+      const { socket } = upgrade.takeTransport()
+      upgrade.conn.swansong.onStop(() => socket.end('stopping'))
+    }),
+    { shutdown: { lingerMs: 5_000, deadlineMs: 20_000 } },
+  )
+  const client = await server.connect()
+  const stopped = server.handle.shutDown()
+  await until('the listeners are closed', () => server.handle.swansong.state !== 'running')
+  assert.equal((await client.get('/', ...asksForEcho).response()).status, 101)
+  await client.received('stopping')
+  client.socket.end()
+  assert.equal((await stopped).outcome, 'clean')
+})
+
+test('[stopping 8.3] a request with an Upgrade behind an answer that says close is refused', async (t) => {
+  const gate = new Gate()
+  const server = await start(
+    t,
+    (conn: Conn) =>
+      conn.ok(
+        (async function* () {
+          yield 'begun'
+          await gate.pass()
+        })(),
+      ),
+    { shutdown: { lingerMs: 0, drainDelayMs: 20_000 } },
+  )
+  const stopped = server.handle.shutDown()
+  const client = await server.connect()
+  client.get('/')
+  await gate.reached()
+  client.get('/', ...asksForEcho)
+  client.send('x'.repeat(200_000))
+  await turns()
+  gate.open()
+  const response = await client.response()
+  assert.deepEqual([response.body, response.field('connection')], ['begun', 'close'])
+  await client.ended()
+  client.socket.end()
+  await until('it is closed', () => client.isClosed)
+  assert.equal(client.error, undefined)
+  void server.handle.swansong.shutDown()
+  assert.equal((await stopped).refused, 1)
+})
+
+// ------------------------------------------------------------------------------------- tunnels
+
+test('a handler makes a tunnel of CONNECT with a 200', async (t) => {
+  const server = await start(
+    t,
+    claims((upgrade) => {
+      const { socket, head } = upgrade.takeTransport()
+      socket.write(`to ${upgrade.conn.path}: ${head}`)
+      socket.pipe(socket)
+    }),
+  )
+  const client = await server.connect()
+  client.send('CONNECT example.test:443 HTTP/1.1\r\nHost: example.test\r\n\r\nhello')
+  const { head } = await client.response({ isHead: true })
+  assert.match(head, /^HTTP\/1\.1 200 OK\r\nDate: [^\r]+$/)
+  await client.received('to example.test:443: hello')
+  client.send(' again')
+  await client.received('hello again')
+})
+
+test('a CONNECT that nobody makes a tunnel of is a 501, or what the handlers refuse it with', async (t) => {
+  const server = await start(t, [
+    (conn: Conn) => (conn.host === 'forbidden.test' ? conn.withStatus(403).halt() : conn),
+    new Echo(),
+    showPath,
+  ])
+  for (const [host, status] of [
+    ['example.test', 501],
+    ['forbidden.test', 403],
+  ] as const) {
+    const client = await server.connect()
+    client.send(`CONNECT ${host}:443 HTTP/1.1\r\nHost: ${host}\r\n\r\nGET / HTTP/1.1\r\n\r\n`)
+    const response = await client.response()
+    assert.deepEqual([response.status, response.field('connection')], [status, 'close'])
+    await client.ended()
+    assert.equal(client.text, '')
+  }
+  assert.deepEqual(server.errors, [])
+})
+
+test('a CONNECT with a body is refused, and the server goes on', async (t) => {
+  const server = await start(t, [new Echo(), showPath])
+  const client = await server.connect()
+  client.send(
+    'CONNECT example.test:443 HTTP/1.1\r\nHost: example.test\r\nContent-Length: 5\r\n\r\nhe',
+  )
+  assert.ok((await client.response()).status >= 400)
+  await client.ended()
+  const other = await server.connect()
+  assert.equal((await other.get('/').response()).status, 200)
+})
