@@ -12,6 +12,7 @@ const mayImport = {
   sse: ['core'],
   logger: ['core'],
   router: ['core', 'rou3'],
+  forwarded: ['core'],
   'server-node': ['core', 'node:'],
 }
 

@@ -18,6 +18,7 @@ const entries = [
   ['@wakerobin/server-node/testing', 'packages/server-node/src/testing.ts'],
   ['@wakerobin/logger', 'packages/logger/src/index.ts'],
   ['@wakerobin/router', 'packages/router/src/index.ts'],
+  ['@wakerobin/forwarded', 'packages/forwarded/src/index.ts'],
 ]
 
 const undocumented = []

@@ -7,9 +7,9 @@ import { startProgram } from '../testing/child-program.ts'
 test('npm start says where it listens, and at SIGTERM ends every stream whole and then itself', async (t) => {
   const program = await startProgram(t, 'chat/main.ts')
   const first = new RawClient(t, program.port, '/events?name=Fern')
-  await first.received('2\r\n:\n\r\n')
+  await first.received(':\nid: ')
   const second = new RawClient(t, program.port, '/events?name=Moss')
-  await second.received('2\r\n:\n\r\n')
+  await second.received(':\nid: ')
   await first.received('"name":"Moss"')
 
   program.process.kill('SIGTERM')
@@ -28,10 +28,10 @@ test('npm start says where it listens, and at SIGTERM ends every stream whole an
     program.lines.find((line) => line.startsWith('SIGTERM')) ?? '',
     /^SIGTERM: stopping, waiting for 2 event streams; once more to force/,
   )
-  assert.equal(
-    program.lines.filter((line) => /^HTTP\/1\.1 GET \/events.* 200 /.test(line)).length,
-    2,
-  )
+  for (const note of ['stream opened', 'stream ended: server stop']) {
+    const line = new RegExp(`^HTTP/1\\.1 GET /events.* 200 .*\\(${note}\\)$`)
+    assert.equal(program.lines.filter((text) => line.test(text)).length, 2, note)
+  }
   assert.equal(program.lines.at(-1), 'Stopped')
   assert.deepEqual(program.errors, [])
 })

@@ -51,5 +51,6 @@ const env: NodeJS.ProcessEnv = {
   PORT: '0',
   NODE_OPTIONS: undefined,
   NODE_TEST_CONTEXT: undefined,
+  FORCE_COLOR: undefined, // node sets it where the tests are on a terminal
   NODE_V8_COVERAGE: undefined, // tsx adds branches that no test can reach
 }

@@ -12,17 +12,20 @@ export {
 export { callSafely } from './call-safely.ts'
 export {
   failConn,
+  forwardConn,
   hasAfterSend,
+  onErrorOf,
   packConn,
   pendingPlaceOf,
   presetHeaders,
   settleConn,
+  type Client,
 } from './conn.ts'
 export { describe } from './describe.ts'
 export { finalize, type FinalResponse } from './finalize.ts'
-export { closeInfo } from './info.ts'
+export { Announced, closeInfo } from './info.ts'
 export type { Incoming, ServerContext } from './incoming.ts'
 export { compile, type Program, type Upgrader } from './program.ts'
-export { PullSource, type Pullable, type PullSourceOptions } from './pull-source.ts'
+export { PullSource, toBodySource, type Pullable, type PullSourceOptions } from './pull-source.ts'
 export { isPromiseLike } from './is-promise-like.ts'
 export { StateMap } from './state.ts'

@@ -27,6 +27,8 @@ export interface BodySource {
    *
    * Default false. The client's half-close then means that it has left. */
   readonly isEndless?: boolean
+  /** The body that this one passes on, where it is a wrapper: for those who look for a body of theirs. */
+  readonly inner?: BodySource
   /** The head is on its way: write, now or later, and call `sink.end()` when done. */
   start(sink: BodySink): void
   /** There is room again after `write` returned false. */

@@ -2,7 +2,14 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
 import { connOf } from '../fixtures/conn-of.ts'
-import { Conn, hasAfterSend, rawResponseHeaders, settleConn } from './conn.ts'
+import {
+  Conn,
+  forwardConn,
+  hasAfterSend,
+  packConn,
+  rawResponseHeaders,
+  settleConn,
+} from './conn.ts'
 import type { Halted } from './conn.ts'
 import { testApp } from './testing.ts'
 
@@ -448,4 +455,22 @@ test('json() keeps a content type that is set', async () => {
     conn.withResponseHeader('Content-Type', 'application/problem+json').json({}),
   )
   assert.equal((await app.get('/')).headers.get('content-type'), 'application/problem+json')
+})
+
+test('a conn says of its client what a trusted proxy has said, and its headers stay what they were', () => {
+  const rawHeaders = ['Host', 'inner:8080', 'X-Forwarded-For', '203.0.113.7']
+  const conn = connOf({ rawHeaders, peerIp: '10.0.0.1' })
+  assert.deepEqual([conn.peerIp, conn.isSecure, conn.host], ['10.0.0.1', false, 'inner:8080'])
+  forwardConn(conn, { peerIp: '203.0.113.7', isSecure: true, host: 'example.com' })
+  assert.deepEqual([conn.peerIp, conn.isSecure, conn.host], ['203.0.113.7', true, 'example.com'])
+  assert.equal(conn.requestHeaders.get('host'), 'inner:8080')
+  packConn(conn)
+  assert.deepEqual([conn.peerIp, conn.isSecure, conn.host], ['203.0.113.7', true, 'example.com'])
+  assert.deepEqual(conn.requestHeaders.toRawHeaders(), rawHeaders)
+})
+
+test('what a trusted proxy does not know of its client is undefined, not what the connection says', () => {
+  const conn = connOf({ rawHeaders: ['Host', 'inner'], peerIp: '10.0.0.1', isSecure: true })
+  forwardConn(conn, { peerIp: undefined, isSecure: false, host: undefined })
+  assert.deepEqual([conn.peerIp, conn.isSecure, conn.host], [undefined, false, undefined])
 })

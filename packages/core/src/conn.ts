@@ -71,6 +71,20 @@ export let rawResponseHeaders: (conn: Conn) => readonly string[]
  * @param raw `name, value…` as on the wire, each name once. */
 export let presetHeaders: (conn: Conn, raw: readonly string[]) => void
 
+/** What a request says of its client, where somebody in front of us was asked in its place. */
+export interface Client {
+  /** In place of `peerIp`; undefined where nobody knows it. */
+  readonly peerIp: string | undefined
+  /** In place of `isSecure`. */
+  readonly isSecure: boolean
+  /** In place of `host`. */
+  readonly host: string | undefined
+}
+
+/** Lets a conn say of its client what a trusted proxy has said, in place of what the connection says. The headers
+ * stay what they were. */
+export let forwardConn: (conn: Conn, client: Client) => void
+
 const noHeaders: readonly string[] = []
 
 // `in P`: a conn that holds more may stand wherever one that holds less is asked for. The annotation
@@ -98,6 +112,8 @@ export class Conn<in P = never> {
   #pushedPaths: string[] | undefined
   #afterSend: AfterSend[] | undefined
   #controller: AbortController | undefined
+  /** What is said instead of what the connection says. */
+  #client: Client | undefined
   #pendingPlace: string | undefined
 
   /** For servers: wraps what they received. */
@@ -156,8 +172,10 @@ export class Conn<in P = never> {
     return this.#requestBody
   }
 
-  /** The `Host` of the request, where it has exactly one; else the host of a target that names it. */
+  /** The `Host` of the request, where it has exactly one; else the host of a target that names it. Or what a
+   * trusted proxy says it was. */
   get host(): string | undefined {
+    if (this.#client !== undefined) return this.#client.host
     const { requestHeaders } = this
     if (requestHeaders.has('host')) return requestHeaders.getSingle('host')
     return authorityOf(this.#incoming.target)
@@ -168,14 +186,15 @@ export class Conn<in P = never> {
     return this.#incoming.httpVersion
   }
 
-  /** The client's address, or that of the proxy in front of us. Undefined on a Unix socket. */
+  /** The client's address, or that of the proxy in front of us, unless it is trusted to say the client's.
+   * Undefined on a Unix socket. */
   get peerIp(): string | undefined {
-    return this.#incoming.peerIp
+    return this.#client !== undefined ? this.#client.peerIp : this.#incoming.peerIp
   }
 
-  /** Whether the connection is encrypted. */
+  /** Whether the connection is encrypted; or that of the client to a trusted proxy. */
   get isSecure(): boolean {
-    return this.#incoming.isSecure
+    return this.#client !== undefined ? this.#client.isSecure : this.#incoming.isSecure
   }
 
   /** The one of `info.listeners` that the request came in on, the very object. Undefined where the app runs
@@ -386,6 +405,9 @@ export class Conn<in P = never> {
       conn.#requestHeaders = undefined
       conn.#target = undefined
       conn.#incoming.pack?.()
+    }
+    forwardConn = (conn, client) => {
+      conn.#client = client
     }
     markPending = (conn, place) => {
       conn.#pendingPlace = place

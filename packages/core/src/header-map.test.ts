@@ -334,3 +334,8 @@ test('a copy has the bytes that were received, also where they are no UTF-8', ()
   const received = HeaderMap.fromRawHeaders(['x', '\xe9', 'y', 'z'])
   assert.deepEqual(new HeaderMap(received).toRawHeaders(), ['x', '\xe9', 'y', 'z'])
 })
+
+test('a value is read whole, also where it begins with a byte order mark', () => {
+  const headers = new HeaderMap({ 'X-Mark': '\ufeffx' })
+  assert.equal(headers.get('x-mark'), '\ufeffx')
+})

@@ -280,7 +280,7 @@ function isBlank(code: number): boolean {
   return code === 0x20 || code === 0x09
 }
 
-const utf8 = new TextDecoder('utf-8', { fatal: true })
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 function fromWire(value: string): string {
   if (plainValue.test(value)) return value

@@ -1,7 +1,7 @@
 /** What `init` is given: where the server listens, what its conns share, and the stop. */
 
-import type { Key, ValueOf } from './state.ts'
-import { StateMap } from './state.ts'
+import type { Key, StateKey, ValueOf } from './state.ts'
+import { State, StateMap } from './state.ts'
 import { describe } from './describe.ts'
 import type { Swansong } from './swansong.ts'
 
@@ -15,6 +15,9 @@ export type Listener =
     }
   | { readonly kind: 'unix'; readonly path: string; readonly isSecure: boolean }
   | { readonly kind: 'other'; readonly description: string; readonly isSecure: boolean }
+
+/** Shared by a handler that has said where the server listens: nobody need say it again. */
+export const Announced: StateKey<'announced', true> = State.key<true>()('announced')
 
 /** For servers: shared state is read-only from here on. */
 export let closeInfo: (info: Info) => void

@@ -1,48 +1,93 @@
-/** A line for every request, when its response is over. */
+/** A line for every request, when its response is over; and one when a stream opens. */
 
+import type { Conn, HandlerObject } from '@wakerobin/core'
 import { State } from '@wakerobin/core'
-import type { Conn, HandlerObject, StateKey } from '@wakerobin/core'
+import { describe, isPromiseLike, onErrorOf } from '@wakerobin/core/adapter'
+
+import { LogEntry } from './entry.ts'
+import { formatOf, type FormatName } from './formats.ts'
+import { lineOf, type Formatter } from './line.ts'
+import { targetOf, type Log } from './target.ts'
+import { WatchedBody } from './watched-body.ts'
 
 /** How `logger` logs. */
-export interface LoggerOptions {
-  /** Where lines go. Default `console.log`. */
-  log?: (line: string) => void
+export interface LoggerOptions<Line = string> {
+  /** What a line looks like: `dev` for people, `common` or `combined` as Apache writes them, `json` for one object a
+   * line; or a function of the entry, as `logLine` and `apache` make it. Of text that it returns control characters
+   * are written out; an object goes to the log as it is; nothing is logged where it returns undefined. Default `dev`. */
+  format?: FormatName | Formatter<Line>
+  /** Where lines go: a function of the line, or anything with `info` and `error`. `error` is called for a status of 500
+   * or more and for responses that the server has cut, `info` for all others. Default `console.log`, for all. */
+  log?: Log<Line>
+  /** Whether there are colours. Default: where lines go to the console, and that is a terminal; `NO_COLOR` and
+   * `FORCE_COLOR` are heeded. */
+  colors?: boolean
+  /** Whether there is a line also when an event stream opens, or another body without an end of its own: the other one
+   * may come hours later. `common` and `combined` have none in any case. Default true. */
+  streamOpenings?: boolean
 }
 
 /** Logs every request, when its response is over: put it first.
  *
- * A line is version, method, target, status and time, as `HTTP/1.1 GET /events?a=b 200 12.3ms`. An
- * event stream is over when it ends, so its time is how long it was open; ` (cut)` follows when the
- * client did not get all of it.
+ * A line is version, method, target, status and time, as `HTTP/1.1 GET /a?b 200 12.3ms`. An event stream has two, which
+ * say that they are `(stream opened)` and `(stream ended: client left)`, or how else it has ended; the time of the second
+ * is how long it was open. ` (client left)` or ` (cut)` follows where the client did not get all of another response.
+ *
+ * A log or a format that throws is reported to `onError`, and the request goes on.
  *
  * ```ts
  * import { logger } from '@wakerobin/logger'
  * import { run } from '@wakerobin/server-node'
  *
  * run([logger(), (conn) => conn.ok('hello')])
- * ``` */
-export function logger(options: LoggerOptions = {}): HandlerObject {
-  const log = options.log ?? ((line: string) => console.log(line))
+ * ```
+ * @throws {TypeError} When an option cannot be used. */
+export function logger<Line = string>(options: LoggerOptions<Line> = {}): HandlerObject {
+  const streamOpenings = booleanFrom('streamOpenings', options.streamOpenings) ?? true
+  const format = formatFrom(options.format)
+  const { target, hasColors } = targetOf(options.log)
+  const chosen = booleanFrom('colors', options.colors)
+  const colors = chosen === undefined ? hasColors : { info: chosen, error: chosen }
+  // Its own: two loggers may stand at two places.
+  const Reached = State.key<true>()('logged')
+
+  function log(conn: Conn, body: WatchedBody | undefined, isSent?: boolean): void {
+    const report = (error: unknown): void => onErrorOf(conn)(error, { conn, place: 'logger' })
+    try {
+      const entry = new LogEntry(conn, body, isSent, colors)
+      const line = lineOf(format, entry) as Line | undefined
+      if (line === undefined) return
+      const pending = target[entry.level](line)
+      if (isPromiseLike(pending)) pending.then(undefined, report)
+    } catch (error) {
+      report(error)
+    }
+  }
+
   return {
     name: 'logger',
-    run: (conn) => void conn.withState(Logged, true),
+    run: (conn) => void conn.withState(Reached, true),
     // Here and not in run: the logger stands first, so this is after every other beforeSend.
     beforeSend(conn) {
       // A handler that halts before the logger is reached is not logged.
-      if (conn.state(Logged) === undefined) return
-      conn.afterSend((isSent) => log(line(conn, isSent)))
+      if (conn.state(Reached) === undefined) return
+      const body = WatchedBody.of(conn, (opened) => {
+        if (streamOpenings && opened.isEndless) log(conn, opened)
+      })
+      conn.afterSend((isSent) => log(conn, body, isSent))
     },
   }
 }
 
-const Logged: StateKey<'logged', true> = State.key<true>()('logged')
-
-function line(conn: Conn, isSent: boolean): string {
-  const { httpVersion, method, pathAndQuery, status, startTime } = conn
-  const text = `HTTP/${httpVersion} ${method} ${pathAndQuery} ${status ?? 404} ${duration(performance.now() - startTime)}`
-  return isSent ? text : `${text} (cut)`
+function formatFrom<Line>(format: LoggerOptions<Line>['format'] = 'dev'): Formatter<any> {
+  if (typeof format === 'function') return format
+  if (['dev', 'common', 'combined', 'json'].includes(format)) return formatOf(format)
+  throw new TypeError(
+    `Cannot log in the format ${describe(format)}: it must be dev, common, combined, json or a function of the entry`,
+  )
 }
 
-function duration(ms: number): string {
-  return ms < 1000 ? `${ms.toFixed(1)}ms` : `${(ms / 1000).toFixed(1)}s`
+function booleanFrom(option: string, value: boolean | undefined): boolean | undefined {
+  if (value === undefined || typeof value === 'boolean') return value
+  throw new TypeError(`Cannot log with ${option} ${describe(value)}: it must be true or false`)
 }

@@ -212,6 +212,16 @@ describe('run', { concurrency: 3 }, () => {
     assert.match(program.err, /^Ending the process, which is still kept by: .*\bTimeout\b.*\n$/)
   })
 
+  test('where it listens is said once: by a handler of the app, or else by run', async (t) => {
+    const program = new Program(t, 'announced')
+    await program.prints('Ctrl-C to stop')
+    const [first, ...rest] = program.out.trim().split('\n')
+    assert.match(first!, /^log: Listening at http:\/\/127\.0\.0\.1:(\d+)\/ \(127\.0\.0\.1:\1\)$/)
+    assert.deepEqual(rest, ['Ctrl-C to stop'])
+    program.kill('SIGTERM')
+    assert.deepEqual(await program.ended(), success)
+  })
+
   test('a Unix socket and an IPv6 address are said as they are', async (t) => {
     const folder = mkdtempSync(join(tmpdir(), 'wakerobin-'))
     t.after(() => rmSync(folder, { recursive: true }))

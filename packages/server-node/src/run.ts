@@ -190,10 +190,8 @@ function startedLines(server: NodeServer): string[] {
   const where = server.listeners.map(
     (listener) => `${nameOf(listener)}${listener.isSecure ? ' with TLS' : ''}`,
   )
-  return [
-    `Listening at ${server.url ?? nameOf(server.listeners[0]!)} (${where.join(', ')})`,
-    'Ctrl-C to stop',
-  ]
+  const listening = `Listening at ${server.url ?? nameOf(server.listeners[0]!)} (${where.join(', ')})`
+  return server.isAnnounced ? ['Ctrl-C to stop'] : [listening, 'Ctrl-C to stop']
 }
 
 function nameOf(listener: Listener): string {

@@ -401,22 +401,97 @@ test('an error in afterSend is reported with its place, and the others still run
   assert.equal(server.errors[0]!.context.place, 'afterSend')
 })
 
-test('the logger writes the line of an event stream when it ends, and marks one that was cut', async (t) => {
+test('the logger says when an event stream opens, and how it ends', async (t) => {
   const lines: string[] = []
-  const log = (line: string): void => void lines.push(line.replace(/ \S+s\b/, ' <time>'))
-  const server = await start(t, [
-    logger({ log }),
-    (conn) => conn.withSseStream(conn.path === '/short' ? ['one'] : new Broadcaster()),
-  ])
+  const log = (line: string): void => void lines.push(line.replace(/ \d\S+s\b/, ' <time>'))
+  const broadcaster = new Broadcaster()
+  const server = await start(
+    t,
+    [
+      logger({ log }),
+      (conn) => {
+        if (conn.path === '/short') return conn.withSseStream(['one'])
+        if (conn.path === '/fails') return conn.withSseStream(failing())
+        return conn.withSseStream(broadcaster)
+      },
+    ],
+    { shutdown: { lingerMs: 0, deadlineMs: 2000 } },
+  )
+  async function* failing(): AsyncGenerator<string> {
+    yield 'one'
+    throw new Error('no')
+  }
+  const opened = (path: string): string => `HTTP/1.1 GET ${path} 200 <time> (stream opened)`
+  const ended = (path: string, how: string): string => `HTTP/1.1 GET ${path} 200 <time> (${how})`
+
   const client = await server.connect()
   await client.get('/short').response()
-  await until('the line is written', () => lines.length > 0)
-  await client.get('/long').received(':\n')
-  await turns()
-  assert.deepEqual(lines, ['HTTP/1.1 GET /short 200 <time>'])
-  client.socket.destroy()
   await until('the line is written', () => lines.length > 1)
-  assert.deepEqual(lines.slice(1), ['HTTP/1.1 GET /long 200 <time> (cut)'])
+  assert.deepEqual(lines.splice(0), [opened('/short'), ended('/short', 'stream ended')])
+
+  for (const leave of ['destroy', 'end', 'resetAndDestroy'] as const) {
+    const leaving = await server.connect()
+    await leaving.get('/long').received(':\n')
+    assert.deepEqual(lines.splice(0), [opened('/long')])
+    leaving.socket[leave]()
+    await until('the line is written', () => lines.length > 0)
+    assert.deepEqual(lines.splice(0), [ended('/long', 'stream ended: client left')])
+  }
+
+  const failed = await server.connect()
+  failed.get('/fails')
+  await until('the line is written', () => lines.length > 1)
+  assert.deepEqual(lines.splice(0), [opened('/fails'), ended('/fails', 'stream cut')])
+
+  await client.get('/long').received(':\n')
+  lines.splice(0)
+  await server.handle.shutDown()
+  assert.deepEqual(lines, [ended('/long', 'stream ended: server stop')])
+})
+
+test('the deadline of a stop cuts a stream, and the logger says so', async (t) => {
+  const lines: string[] = []
+  const log = (line: string): void => void lines.push(line.replace(/ \d\S+s\b/, ' <time>'))
+  const server = await start(t, [
+    logger({ log }),
+    (conn) => conn.withSseStream(new Broadcaster(), { finish: true }),
+  ])
+  const client = await server.connect()
+  await client.get('/').received(':\n')
+  await server.handle.shutDown()
+  await until('the line is written', () => lines.length > 1)
+  assert.equal(lines[1], 'HTTP/1.1 GET / 200 <time> (stream cut)')
+})
+
+test('a response that the client has left before it was whole is no error of ours', async (t) => {
+  const calls: string[] = []
+  const note = (level: string) => (line: string) =>
+    void calls.push(`${level} ${line.replace(/.*ms|.*\ds/, '')}`)
+  let goOn = (): void => {}
+  const server = await start(t, [
+    logger({ log: { info: note('info'), error: note('error') } }),
+    async (conn) => {
+      if (conn.path === '/body') return conn.ok(waiting())
+      await new Promise<void>((resolve) => (goOn = resolve))
+      return conn.ok('too late')
+    },
+  ])
+  async function* waiting(): AsyncGenerator<string> {
+    yield 'one'
+    await new Promise(() => {})
+  }
+  const client = await server.connect()
+  await client.get('/body').received('one')
+  client.socket.resetAndDestroy() // an end alone may be half a one
+  await until('the line is written', () => calls.length > 0)
+  const other = await server.connect()
+  other.get('/plain')
+  await until('the handler waits', () => goOn.name === '')
+  other.socket.resetAndDestroy()
+  await until('it has left', () => server.handle.report().connections === 0)
+  goOn()
+  await until('the line is written', () => calls.length > 1)
+  assert.deepEqual(calls, ['info  (client left)', 'info  (client left)'])
 })
 
 // -------------------------------------------------------------------------------- other clients

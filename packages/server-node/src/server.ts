@@ -8,7 +8,7 @@ import type { TLSSocket } from 'node:tls'
 
 import { Info } from '@wakerobin/core'
 import type { Guard, Listener, Swansong } from '@wakerobin/core'
-import { closeInfo } from '@wakerobin/core/adapter'
+import { Announced, closeInfo } from '@wakerobin/core/adapter'
 import type { Program, ServerContext } from '@wakerobin/core/adapter'
 
 import { StartError } from './address.ts'
@@ -117,6 +117,11 @@ export class NodeServer implements Part {
 
   get url(): string | undefined {
     return urlOf(this.listeners)
+  }
+
+  /** Whether a handler has said where it listens. */
+  get isAnnounced(): boolean {
+    return this.#context.sharedState.get(Announced) === true
   }
 
   /** Binds the sockets, runs every `init` and begins to serve.

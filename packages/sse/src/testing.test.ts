@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
+import type { BodySource, Handler } from '@wakerobin/core'
 import { testApp } from '@wakerobin/core/testing'
 import type { TestApp } from '@wakerobin/core/testing'
 
@@ -51,6 +52,30 @@ test('what comes with the head has been read when the stream is there', async ()
   assert.deepEqual(stream.comments, [''])
   assert.equal(stream.retryMs, 3000)
   assert.equal(stream.events.length, 1)
+})
+
+test('a stream is found in a body that wraps it, as the one of a logger does', async () => {
+  const wrap: Handler = {
+    beforeSend(conn) {
+      const inner = conn.takeResponseBody() as BodySource
+      const body: BodySource = {
+        isEndless: true,
+        inner,
+        start: (sink) => inner.start(sink),
+        drained: () => inner.drained(),
+        stop: () => inner.stop(),
+        closed: (cause, error) => inner.closed(cause, error),
+      }
+      conn.withBody(body)
+    },
+  }
+  const broadcaster = new Broadcaster()
+  const app = testApp([wrap, (conn) => conn.withSseStream(broadcaster)])
+  const stream = await testStream(app, '/')
+  broadcaster.publish('one')
+  assert.equal((await stream.next()).data, 'one')
+  stream.leave()
+  assert.equal((await stream.ended).reason, 'client')
 })
 
 test('a stream may be asked for with another method and a body', async () => {

@@ -1,7 +1,8 @@
 /** `@wakerobin/sse/testing`: event streams under test, without sockets, on a clock that the test moves. */
 
 import { HeaderMap } from '@wakerobin/core'
-import { describe } from '@wakerobin/core/adapter'
+import type { Body } from '@wakerobin/core'
+import { describe, isBodySource } from '@wakerobin/core/adapter'
 import type { OpenResponse, TestApp, TestOpenRequest } from '@wakerobin/core/testing'
 
 import { EventParser } from './event-parser.ts'
@@ -49,9 +50,9 @@ export async function testStream<Events = Record<string, unknown>>(
   if (!headers.has('accept')) headers.set('Accept', 'text/event-stream')
   if (lastEventId !== undefined) headers.set('Last-Event-ID', lastEventId)
   const response = await app.open(target, { ...request, headers })
-  const { responseBody } = response.conn
-  if (responseBody instanceof EventStream) {
-    const stream = new TestStream<Events>(response, responseBody, { lastEventId, timeoutMs })
+  const body = eventStreamOf(response.conn.responseBody)
+  if (body !== undefined) {
+    const stream = new TestStream<Events>(response, body, { lastEventId, timeoutMs })
     await settled() // it has read what came with the head
     return stream
   }
@@ -60,6 +61,13 @@ export async function testStream<Events = Record<string, unknown>>(
   throw new Error(
     `Expected ${nameOf(response)} to answer with a stream of @wakerobin/sse, but its body was made otherwise`,
   )
+}
+
+/** The event stream that a body is, or wraps, as the one of a logger does. */
+function eventStreamOf(body: Body | undefined): EventStream | undefined {
+  let source: unknown = body
+  while (isBodySource(source) && !(source instanceof EventStream)) source = source.inner
+  return source instanceof EventStream ? source : undefined
 }
 
 /** Lets time pass for the event streams of this process: their heartbeats, ages, expiries (`until`) and stalls.

@@ -1,0 +1,3 @@
+/** `@wakerobin/forwarded`: who the client is, as trusted proxies say. */
+
+export { forwarded, type ForwardedOptions, type ForwardingHeader } from './forwarded.ts'
