@@ -22,12 +22,12 @@ import { readiness, serve, type ServerHandle } from '@wakerobin/server-node'
 import { Broadcaster, sse } from '@wakerobin/sse'
 
 import { EventQueue } from './testing/event-queue.ts'
-import { fencesOf, hasNginx, startNginx } from './testing/nginx.ts'
+import { fencesOf, noNginx, startNginx } from './testing/nginx.ts'
 
 const tls = new URL('../packages/server-node/fixtures/tls/', import.meta.url)
 const certFile = fileURLToPath(new URL('first-cert.pem', tls))
 const keyFile = fileURLToPath(new URL('first-key.pem', tls))
-const skip = hasNginx ? false : 'there is no nginx'
+const skip = noNginx
 
 interface Deployed {
   readonly server: ServerHandle
