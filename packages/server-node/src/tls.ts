@@ -60,10 +60,8 @@ export class Tls implements Disposable {
     this.#source = source
     this.#settings = settings
     if (settings.files === undefined || settings.checkFilesMs === 0) return
-    this.#timer = setInterval(
-      () => void this.#check(),
-      Math.min(settings.checkFilesMs, maxTimerMs),
-    ).unref()
+    const check = (): Promise<void> => this.#check()
+    this.#timer = setInterval(check, Math.min(settings.checkFilesMs, maxTimerMs)).unref()
   }
 
   /** @throws What is wrong with the options or the files. */
