@@ -192,6 +192,11 @@ test('tls options that cannot be used are a StartError that says why', async (t)
     [42, `${no} use 42 as tls: expected an object of options`],
     [() => null, `${no} use null as tls: expected an object of options`],
     [() => Promise.reject(new Error('no vault')), 'Cannot listen on 127.0.0.1:0: no vault'],
+    [() => Promise.reject(null), 'Cannot listen on 127.0.0.1:0: null'],
+    [
+      () => Promise.reject(Object.assign(new Error('locked'), { code: 'EACCES' })),
+      'Cannot listen on 127.0.0.1:0: locked',
+    ],
     [
       {},
       `${no} use tls without a certificate: give cert and key, certFile and keyFile, pfx, or an SNICallback`,

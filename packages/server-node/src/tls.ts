@@ -94,7 +94,6 @@ export class Tls implements Disposable {
   #use(settings: TlsSettings): void {
     for (const server of this.#servers) server.setSecureContext(settings.options)
     this.#settings = settings
-    this.#broken = undefined
   }
 
   async #check(): Promise<void> {
@@ -102,8 +101,8 @@ export class Tls implements Disposable {
     let found: string | undefined
     try {
       found = filesOf(await readFiles(options as TlsOptions))
-      if (found === files) return
-      await this.reload()
+      if (found !== files) await this.reload()
+      this.#broken = undefined
     } catch (error) {
       this.#report(found ?? String(error), error)
     }
