@@ -14,9 +14,9 @@ test('[stopping 10.4] clients that connect anew for each request lose nothing wh
   let server = await startTarget(t, {}, socket)
   const { port } = server
   const outcomes = new Map<string, number>()
-  let isOver = false
+  const over = new AbortController()
   const clients = Array.from({ length: 8 }, async () => {
-    while (!isOver) {
+    while (!over.signal.aborted) {
       const outcome = await visit(port)
       outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1)
     }
@@ -39,7 +39,7 @@ test('[stopping 10.4] clients that connect anew for each request lose nothing wh
     if (!isBeside) server = await startTarget(t, {}, socket)
     await someMore()
   }
-  isOver = true
+  over.abort()
   await Promise.all(clients)
   t.diagnostic(JSON.stringify([...outcomes]))
   assert.deepEqual([...outcomes.keys()], ['answered'])

@@ -5,6 +5,8 @@ import { connect } from 'node:net'
 import { describe, test } from 'node:test'
 import type { TestContext } from 'node:test'
 
+import { first } from '../fixtures/certificates.ts'
+import { RawClient } from '../fixtures/harness.ts'
 import { Crowd, openIdle } from './crowd.ts'
 import { HttpConnection } from './http-connection.ts'
 import { keepAliveLoad, lineOf } from './load.ts'
@@ -12,7 +14,7 @@ import { until } from './patience.ts'
 import { rounds } from './rounds.ts'
 import { startTarget, success } from './server-process.ts'
 import type { ServerProcess } from './server-process.ts'
-import { lateLine } from './target-contract.ts'
+import { bigBytes, bigPattern, lateLine } from './target-contract.ts'
 
 interface SecureTarget {
   readonly server: ServerProcess
@@ -73,6 +75,27 @@ describe('the stop over TLS', { concurrency: 2 }, () => {
       () => sockets.every((socket) => socket === false || socket.destroyed || socket.readableEnded),
     )
     for (const socket of sockets) if (socket !== false) socket.destroy()
+  })
+
+  test('[stopping 10.1] S22 an answer that was ended before the signal reaches a slow reader whole', async (t) => {
+    const { server, where } = await startSecure(t)
+    const address = { host: '127.0.0.1', port: where.port }
+    const client = await RawClient.connect(t, address, { ca: first.cert })
+    client.socket.once('data', () => client.socket.pause())
+    client.get('/big')
+    await client.received('\r\n\r\n')
+    server.kill('SIGTERM')
+    await server.refuses()
+    assert.ok(client.text.length < bigBytes / 2, 'most of it is still to be sent')
+    client.socket.resume()
+    const { status, body } = await client.response()
+    assert.equal(status, 200)
+    assert.ok(body === bigPattern.repeat(bigBytes / bigPattern.length), 'it is whole')
+    await client.ended()
+    assert.equal(client.error, undefined)
+    client.socket.end()
+    await server.ends(success)
+    assert.equal(server.err, '')
   })
 
   test('[stopping 10.1] S7 no request of a keep-alive client that sends without a pause is lost', async (t) => {

@@ -7,6 +7,7 @@ import type { AddressInfo, ListenOptions } from 'node:net'
 import type { Server as TlsServer } from 'node:tls'
 
 import type { Listener } from '@wakerobin/core'
+import { describe } from '@wakerobin/core/adapter'
 
 import { StartError } from './address.ts'
 import type { Bind } from './address.ts'
@@ -34,13 +35,13 @@ export class Bound {
     tls?.serve(this.server as unknown as TlsServer)
   }
 
-  static async to(
-    options: ListenOptions,
+  static async toPort(
+    address: { readonly host: string; readonly port: number },
     tls: Tls | undefined,
     makeServer: MakeServer,
   ): Promise<Bound> {
     const bound = new Bound(tls, makeServer)
-    await bound.#listen(options, () => listenerOf(bound.#acceptor.address(), options.path))
+    await bound.#listen(address, () => listenerOf(bound.#acceptor.address()))
     return bound
   }
 
@@ -157,7 +158,7 @@ async function openTls(bind: Bind, opened: Map<TlsSource, Tls>): Promise<Tls | u
   try {
     tls = await Tls.open(source)
   } catch (error) {
-    throw startError(bind, error)
+    throw startError(bind, error, {})
   }
   opened.set(source, tls)
   return tls
@@ -191,7 +192,7 @@ async function bindPort(
       for (const host of hosts) {
         const first = bound[0]?.listener
         const same = first?.kind === 'tcp' ? first.port : port
-        const one = await Bound.to({ host, port: same }, tls, makeServer).catch((error) => {
+        const one = await Bound.toPort({ host, port: same }, tls, makeServer).catch((error) => {
           if (bound.length > 0 && isMissing(error)) return undefined
           throw error
         })
@@ -249,11 +250,9 @@ const fdReasons: typeof addressReasons = {
   EEXIST: 'this process listens on it already',
 }
 
-function startError(bind: Bind, error: unknown): StartError {
-  const code = codeOf(error) ?? ''
-  const known = reasonsOf(bind)[code]
-  const reason =
-    known ?? (error instanceof Error ? error.message : `an error that is none: ${String(error)}`)
+function startError(bind: Bind, error: unknown, reasons = reasonsOf(bind)): StartError {
+  const known = reasons[codeOf(error) ?? '']
+  const reason = known ?? (error instanceof Error ? error.message : describe(error))
   return new StartError(`Cannot listen on ${nameOf(bind, error)}: ${reason}`, { cause: error })
 }
 
@@ -266,13 +265,20 @@ function nameOf(bind: Bind, error: unknown): string {
   if ('path' in bind) return bind.path
   if ('fd' in bind) return `file descriptor ${bind.fd}`
   if ('server' in bind) return 'the server that was given'
-  const { address, hostname } = error as { address?: string; hostname?: string }
-  const host = address ?? hostname ?? bind.hosts[0]!
-  return `${host}:${(error as { port?: number }).port ?? bind.port}`
+  const {
+    address,
+    hostname,
+    port = bind.port,
+  } = (error ?? {}) as {
+    address?: string
+    hostname?: string
+    port?: number
+  }
+  return `${address ?? hostname ?? bind.hosts[0]!}:${port}`
 }
 
 function codeOf(error: unknown): string | undefined {
-  return (error as NodeJS.ErrnoException).code
+  return (error as NodeJS.ErrnoException | null | undefined)?.code
 }
 
 /** Where a browser on this machine reaches a server: at its first port. Undefined where it has none.

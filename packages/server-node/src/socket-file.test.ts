@@ -179,6 +179,24 @@ test('a path that cannot be made is a StartError that says why, and leaves nothi
   }
 })
 
+test('the dead socket of somebody else that may not be connected to, or removed, is left alone', async (t) => {
+  if (process.getuid?.() !== 0) return t.skip('only root can make files of others')
+  const folder = folderOf(t)
+  const path = join(folder, 'app.sock')
+  await leaveDead(path)
+  chmodSync(folder, 0o1777) // as that of temporary files
+  for (const mode of [0o600, 0o777]) {
+    chmodSync(path, mode)
+    process.seteuid!(65_534)
+    try {
+      await refused(path, 'there is no permission for it')
+    } finally {
+      process.seteuid!(0)
+    }
+  }
+  assert.deepEqual(readdirSync(folder), ['app.sock'])
+})
+
 test('a dead socket that somebody else removes meanwhile is no hindrance', async (t) => {
   const path = join(folderOf(t), 'app.sock')
   await leaveDead(path)

@@ -39,7 +39,7 @@ export class SocketFile {
     await listen(hidden)
     try {
       if (mode !== undefined) chmodSync(hidden, mode)
-      while (!(await isLinked(hidden, path))) await removeDead(path)
+      while (!isDone(() => linkSync(hidden, path), 'EEXIST')) await removeDead(path)
       return new SocketFile(path)
     } finally {
       unlinkSync(hidden)
@@ -63,12 +63,14 @@ function hiddenNameIn(folder: string): string {
   return join(folder, `.${randomBytes(5).toString('hex')}`)
 }
 
-async function isLinked(from: string, path: string): Promise<boolean> {
+/** Does something that may fail in one way.
+ * @returns Whether it has not. */
+function isDone(act: () => void, mayFailWith: string): boolean {
   try {
-    linkSync(from, path)
+    act()
     return true
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false
+    if ((error as NodeJS.ErrnoException).code === mayFailWith) return false
     throw error
   }
 }
@@ -80,7 +82,7 @@ async function removeDead(path: string): Promise<void> {
   if (!found.isSocket()) throw new Error(noSocket)
   if (await isAlive(path)) throw new Error(inUse)
   const moved = hiddenNameIn(dirname(path))
-  if (!moveAway(path, moved)) return
+  if (!isDone(() => renameSync(path, moved), 'ENOENT')) return
   // Another server may have come first, and what is moved be its socket: that goes back, as if nothing had been.
   const isAnother = !isSame(statOf(moved), found)
   if (isAnother) linkSync(moved, path)
@@ -88,30 +90,22 @@ async function removeDead(path: string): Promise<void> {
   if (isAnother) throw new Error(inUse)
 }
 
-function moveAway(path: string, moved: string): boolean {
-  try {
-    renameSync(path, moved)
-    return true
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false
-    throw error
-  }
-}
-
 const noSocket = 'something is there that is no socket'
 const inUse = 'a server listens on it; stop that one, or choose another path'
 
-/** Whether somebody listens. Where that cannot be told (EACCES, EAGAIN), somebody may. */
+/** Whether somebody listens.
+ * @throws The error of the socket, where that cannot be told. */
 function isAlive(path: string): Promise<boolean> {
-  return new Promise((settle) => {
+  return new Promise((settle, fail) => {
     const socket = connect({ path })
     socket.on('connect', () => {
       socket.destroy()
       settle(true)
     })
-    socket.on('error', ({ code }: NodeJS.ErrnoException) =>
-      settle(code !== 'ECONNREFUSED' && code !== 'ENOENT'),
-    )
+    socket.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code === 'ECONNREFUSED' || error.code === 'ENOENT') settle(false)
+      else fail(error)
+    })
   })
 }
 

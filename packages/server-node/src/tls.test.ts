@@ -192,6 +192,11 @@ test('tls options that cannot be used are a StartError that says why', async (t)
     [42, `${no} use 42 as tls: expected an object of options`],
     [() => null, `${no} use null as tls: expected an object of options`],
     [() => Promise.reject(new Error('no vault')), 'Cannot listen on 127.0.0.1:0: no vault'],
+    [() => Promise.reject(null), 'Cannot listen on 127.0.0.1:0: null'],
+    [
+      () => Promise.reject(Object.assign(new Error('locked'), { code: 'EACCES' })),
+      'Cannot listen on 127.0.0.1:0: locked',
+    ],
     [
       {},
       `${no} use tls without a certificate: give cert and key, certFile and keyFile, pfx, or an SNICallback`,
@@ -297,28 +302,37 @@ test('of several listeners each reads its own, and one that fails does not keep 
   assert.deepEqual(names, ['first', 'second'])
 })
 
-test('files that have changed are read by themselves, at the next look', async (t) => {
-  t.mock.timers.enable({ apis: ['setInterval'] })
+/** What is called every so many milliseconds: call it in place of waiting. */
+function timersOf(t: TestContext): Map<number, () => Promise<void>> {
+  const timers = new Map<number, () => Promise<void>>()
+  const real = setInterval
+  t.mock.method(globalThis, 'setInterval', (callback: () => Promise<void>, ms: number) => {
+    timers.set(ms, callback)
+    return real(() => {}, 1e6)
+  })
+  return timers
+}
+
+test('files that have changed are read by themselves, at the next look of each minute', async (t) => {
+  const timers = timersOf(t)
   const { use, ...tls } = folderOf(t)
   const server = await start(t, 'hello', { tls })
-  use(second)
-  t.mock.timers.tick(59_999)
-  await turns()
+  const look = timers.get(60_000)!
+  await look()
   assert.equal(await shownBy(t, server), 'first')
-  t.mock.timers.tick(1)
-  await untilShown(t, server, 'second')
+  use(second)
+  assert.equal(await shownBy(t, server), 'first')
+  await look()
+  assert.equal(await shownBy(t, server), 'second')
 })
 
 test('files that cannot be used are reported when they stay so, once, and the former ones are kept', async (t) => {
-  t.mock.timers.enable({ apis: ['setInterval'] })
+  const timers = timersOf(t)
   const printed = stderrOf(t)
   const { use, ...tls } = folderOf(t)
-  const server = await start(t, 'hello', { tls: { ...tls, checkFilesMs: 1_000 } })
+  const server = await start(t, 'hello', { tls: { ...tls, checkFilesMs: 1_234 } })
   const looks = async (times: number): Promise<void> => {
-    for (let time = 0; time < times; time++) {
-      t.mock.timers.tick(1_000)
-      await turns(200)
-    }
+    for (let time = 0; time < times; time++) await timers.get(1_234)!()
   }
   writeFileSync(tls.certFile, second.cert) // the key comes later
   await looks(1)
@@ -330,30 +344,26 @@ test('files that cannot be used are reported when they stay so, once, and the fo
     /^Wakerobin: the new certificate cannot be used, and the former one is kept: Error: Cannot use .*mismatch/,
   )
   rmSync(tls.keyFile)
+  await looks(1)
+  assert.equal(printed.length, 1)
   await looks(3)
   assert.equal(printed.length, 2)
   assert.match(printed[1]!, /Cannot read tls\.keyFile/)
   assert.equal(await shownBy(t, server), 'first')
   use(second)
   await looks(1)
-  await untilShown(t, server, 'second')
+  assert.equal(await shownBy(t, server), 'second')
   assert.equal(printed.length, 2)
 })
 
 test('with checkFilesMs 0, or a certificate in memory, nothing is looked at', async (t) => {
-  const made = t.mock.method(globalThis, 'setInterval')
-  const { use, ...tls } = folderOf(t)
-  await start(t, 'hello', { tls: { ...tls, checkFilesMs: 0 } })
+  const timers = timersOf(t)
+  const { certFile, keyFile } = folderOf(t)
   await start(t, 'hello', { tls: inMemory })
-  use(second)
-  const times = made.mock.calls.map(({ arguments: [, ms] }) => ms)
-  assert.ok(!times.includes(60_000) && !times.includes(0), times.join(' '))
+  assert.equal(timers.has(60_000), false)
+  await start(t, 'hello', { tls: { certFile, keyFile, checkFilesMs: 0 } })
+  assert.equal(timers.has(0), false)
 })
-
-async function untilShown(t: TestContext, server: TestServer, name: string): Promise<void> {
-  for (let tries = 0; tries < 200; tries++) if ((await shownBy(t, server)) === name) return
-  assert.fail(`The certificate is not that of ${name}`)
-}
 
 // ------------------------------------------------------------------------------------ handshakes
 
@@ -471,6 +481,19 @@ test('[stopping 1.4] over TLS idle connections end in order', async (t) => {
     assert.deepEqual([client.error, client.text], [undefined, ''])
     client.socket.end()
   }
+  assert.equal((await stopped).outcome, 'clean')
+})
+
+test('[stopping 1.5] over TLS half of a head is waited for, and then answered with a 408', async (t) => {
+  const shutdown = { lingerMs: 0, headTimeoutMs: 0, deadlineMs: 20_000 }
+  const server = await start(t, 'hello', { tls: inMemory, shutdown })
+  const client = await dial(t, server)
+  client.send('GET / HTTP/1.1\r\nHost')
+  await sees(server, 1)
+  const stopped = server.handle.shutDown()
+  assert.equal((await client.response()).status, 408)
+  await client.ended()
+  client.socket.end()
   assert.equal((await stopped).outcome, 'clean')
 })
 

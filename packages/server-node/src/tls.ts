@@ -60,10 +60,8 @@ export class Tls implements Disposable {
     this.#source = source
     this.#settings = settings
     if (settings.files === undefined || settings.checkFilesMs === 0) return
-    this.#timer = setInterval(
-      () => void this.#check(),
-      Math.min(settings.checkFilesMs, maxTimerMs),
-    ).unref()
+    const check = (): Promise<void> => this.#check()
+    this.#timer = setInterval(check, Math.min(settings.checkFilesMs, maxTimerMs)).unref()
   }
 
   /** @throws What is wrong with the options or the files. */
@@ -96,7 +94,6 @@ export class Tls implements Disposable {
   #use(settings: TlsSettings): void {
     for (const server of this.#servers) server.setSecureContext(settings.options)
     this.#settings = settings
-    this.#broken = undefined
   }
 
   async #check(): Promise<void> {
@@ -104,8 +101,8 @@ export class Tls implements Disposable {
     let found: string | undefined
     try {
       found = filesOf(await readFiles(options as TlsOptions))
-      if (found === files) return
-      await this.reload()
+      if (found !== files) await this.reload()
+      this.#broken = undefined
     } catch (error) {
       this.#report(found ?? String(error), error)
     }
