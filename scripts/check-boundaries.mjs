@@ -12,6 +12,7 @@ const mayImport = {
   sse: ['core'],
   logger: ['core'],
   'server-node': ['core', 'node:'],
+  websocket: ['core', 'node:', 'ws'],
 }
 
 selfTest()
