@@ -394,9 +394,9 @@ test('a client that resets an upgraded connection, which nobody watches, does no
   )
   const client = await server.connect()
   assert.equal((await client.get('/', ...asksForEcho).response()).status, 101)
-  assert.equal(server.handle.report().guardCount, 1)
+  assert.equal(server.handle.report().upgradeCount, 1)
   client.socket.resetAndDestroy()
-  await until('it is noticed', () => server.handle.report().guardCount === 0)
+  await until('it is noticed', () => server.handle.report().upgradeCount === 0)
   assert.deepEqual(server.errors, [])
 })
 
@@ -422,7 +422,7 @@ for (const how of ['leaves', 'ends its side'] as const) {
     await until('it is over', () => told.length > 0)
     assert.deepEqual(told, [false])
     assert.deepEqual(server.errors, [])
-    assert.equal(server.handle.report().guardCount, 0)
+    assert.equal(server.handle.report().upgradeCount, 0)
   })
 }
 
@@ -483,7 +483,7 @@ test('[stopping 8.1] the stop waits for an upgraded connection and its handler, 
   await client.get('/room?token=secret', ...asksForEcho).response()
   const report = server.handle.report()
   assert.deepEqual([report.connections, report.requestCount], [0, 0])
-  assert.match(report.toString(), /1 guard:\n {2}1 × GET \/room, upgraded \(oldest [\d.]+ms\)$/)
+  assert.match(report.toString(), /1 upgrade:\n {2}1 × upgrade of GET \/room \(oldest [\d.]+ms\)$/)
   let isStopped = false
   const stopped = server.handle.shutDown().finally(() => (isStopped = true))
   await client.received('stop')
@@ -503,7 +503,7 @@ test('[stopping 8.2] the deadline cuts upgraded connections, and the report name
   await client.get('/room', ...asksForEcho).response()
   const { outcome, code, cut } = await server.handle.shutDown()
   assert.deepEqual([outcome, code], ['deadline', 1])
-  assert.match(String(cut), /1 × GET \/room, upgraded/)
+  assert.match(String(cut), /1 × upgrade of GET \/room \(/)
   await client.closed()
   assert.equal(server.handle.report().isEmpty, true)
 })

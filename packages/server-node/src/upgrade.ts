@@ -16,6 +16,7 @@ import type { FinalResponse, Program, Upgrader } from '@wakerobin/core/adapter'
 import { badRequest, notImplemented } from './client-error.ts'
 import type { Connection, Connections } from './connections.ts'
 import type { Exchange } from './exchange.ts'
+import { upgradeGuardLabel } from './open-report.ts'
 import { settle } from './respond.ts'
 
 declare module '@wakerobin/core' {
@@ -105,7 +106,7 @@ export class Upgrades {
     if (final === undefined) return false
     const closed = this.#switch(conn, exchange, final, detached)
     // Until then it is work that the stop waits for: for what the handler does last, too.
-    const guard = this.#swansong.guard(`${conn.method} ${pathOf(conn)}, upgraded`)
+    const guard = this.#swansong.guard(upgradeGuardLabel(conn.method, pathOf(conn)))
     void Promise.all([closed, handover.to(upgrader, exchange)]).then(() => guard.release())
     return true
   }

@@ -362,7 +362,7 @@ for (const [what, bytes] of Object.entries(broken)) {
     socket.destroy()
     other.socket.send('still here')
     await other.got(1)
-    await until('it is over', () => server.handle.report().guardCount === 1)
+    await until('it is over', () => server.handle.report().upgradeCount === 1)
     assert.deepEqual(server.errors, [])
   })
 }
