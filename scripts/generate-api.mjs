@@ -17,6 +17,7 @@ const entries = [
   ['@wakerobin/server-node', 'packages/server-node/src/index.ts'],
   ['@wakerobin/server-node/testing', 'packages/server-node/src/testing.ts'],
   ['@wakerobin/logger', 'packages/logger/src/index.ts'],
+  ['@wakerobin/websocket', 'packages/websocket/src/index.ts'],
 ]
 
 const undocumented = []
