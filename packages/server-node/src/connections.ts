@@ -78,6 +78,11 @@ export class Connection {
     this.isReceiving = false
   }
 
+  /** The response to the newest request; undefined where there was none. */
+  get newest(): ServerResponse | undefined {
+    return this.#response
+  }
+
   /** The responses that are not finished, the oldest first. */
   unfinished(): ServerResponse[] {
     return this.#open().map(({ response }) => response)

@@ -26,7 +26,7 @@ import type { OpenWork } from './open-report.ts'
 import { send } from './send.ts'
 import { Shutdown } from './shutdown.ts'
 import type { Part, ShutdownTimes, Tally } from './shutdown.ts'
-import { maySwitch, upgradeOptions, Upgrades } from './upgrade.ts'
+import { maySwitch, upgradeOptionsFor, Upgrades } from './upgrade.ts'
 
 /** The times and numbers of the options, all of them given. */
 export interface ServerSettings extends ShutdownTimes {
@@ -141,7 +141,7 @@ export class NodeServer implements Part {
 
   #makeServer(): Server {
     const server = createServer({
-      ...upgradeOptions,
+      ...upgradeOptionsFor(process.versions.node),
       noDelay: true,
       keepAliveTimeout: 5_000,
       headersTimeout: 10_000,
