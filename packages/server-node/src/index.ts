@@ -14,3 +14,5 @@ export {
   type ShutdownOptions,
 } from './serve.ts'
 export { onShutdown, type ShutdownReport, type Tally } from './shutdown.ts'
+// Also what makes core know it.
+export type { NodeTransport } from './upgrade.ts'

@@ -20,13 +20,17 @@ import type { Exchange } from './exchange.ts'
 import { upgradeGuardLabel } from './open-report.ts'
 import { settle } from './respond.ts'
 
+/** What `takeTransport` returns on this server. */
+export interface NodeTransport {
+  /** The connection. What comes on it comes after `head`. Its errors are heard already: that it closes is what is left
+   * to see. */
+  readonly socket: Duplex
+  /** What had come before: to be read first. */
+  readonly head: Buffer
+}
+
 declare module '@wakerobin/core' {
-  interface Transport {
-    /** The connection. What comes on it comes after `head`. Its errors are heard already; that it closes, is not. */
-    readonly socket: Duplex
-    /** What had come before: to be read first. */
-    readonly head: Buffer
-  }
+  interface Transport extends NodeTransport {}
 }
 
 /** Whether the response of a conn may be a switch of protocols. */
@@ -272,7 +276,7 @@ class Handover implements Upgrade {
     this.#detached = detached
   }
 
-  takeTransport(): { readonly socket: Duplex; readonly head: Buffer } {
+  takeTransport(): NodeTransport {
     if (this.#state === 'early')
       throw new TypeError(
         'Cannot take the connection over in hasUpgrade: it is for upgrade to take',

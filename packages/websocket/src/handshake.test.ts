@@ -59,6 +59,13 @@ for (const [fields, request = {}] of passing) {
   })
 }
 
+test('on HTTP/2 a 426 has none of the fields that are not allowed there', async () => {
+  const app = testApp(websocket(echo, { required: true }))
+  const { status, headers } = await app.get('/', { httpVersion: '2.0' })
+  assert.equal(status, 426)
+  assert.deepEqual([headers.has('connection'), headers.has('upgrade')], [false, false])
+})
+
 test('requests for other paths pass, required or not', async (t) => {
   const server = await start(t, [websocket(echo, { required: true, path: '/echo' }), passed])
   assert.equal((await ask(t, server.port, handshake(), { target: '/' })).status, 299)

@@ -54,9 +54,9 @@ function hasToken({ requestHeaders }: Conn, field: string, token: string): boole
   return words.some((word) => word.trim().toLowerCase() === token)
 }
 
-/** RFC 9110 §15.5.22: a 426 says what is wanted. */
+/** RFC 9110 §15.5.22: a 426 says what is wanted. HTTP/2 has no such fields: RFC 9113 §8.2.2. */
 function refuse(conn: Conn, status: 400 | 403 | 426): undefined {
-  if (status === 426) {
+  if (status === 426 && conn.httpVersion.startsWith('1.')) {
     conn.withResponseHeader('Connection', 'Upgrade').withResponseHeader('Upgrade', 'websocket')
     conn.withResponseHeader('Sec-WebSocket-Version', '13')
   }
