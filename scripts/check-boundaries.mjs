@@ -14,6 +14,7 @@ const mayImport = {
   router: ['core', 'rou3'],
   forwarded: ['core'],
   'server-node': ['core', 'node:'],
+  websocket: ['core', 'node:', 'ws'],
 }
 
 selfTest()

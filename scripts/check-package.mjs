@@ -198,12 +198,13 @@ async function typeCheck({ tsc }) {
     `${specifiers()
       .map((specifier, index) => `import * as entry${index} from '${specifier}'`)
       .join('\n')}
-    import type { Conn } from '@wakerobin/core'
+    import type { Conn, Upgrade } from '@wakerobin/core'
     import '@wakerobin/sse'
     export const entries: object[] = [${specifiers().map((_, index) => `entry${index}`)}]
     export const streams = (conn: Conn) => conn.withSseStream(['one', 'two'])
     // @ts-expect-error a number is no stream: the method is there and has a type
-    export const wrong = (conn: Conn) => conn.withSseStream(7)\n`,
+    export const wrong = (conn: Conn) => conn.withSseStream(7)
+    export const taken = (upgrade: Upgrade) => upgrade.takeTransport().socket.write('by server-node')\n`,
   )
   write(
     'portable.ts',

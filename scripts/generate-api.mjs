@@ -19,6 +19,7 @@ const entries = [
   ['@wakerobin/logger', 'packages/logger/src/index.ts'],
   ['@wakerobin/router', 'packages/router/src/index.ts'],
   ['@wakerobin/forwarded', 'packages/forwarded/src/index.ts'],
+  ['@wakerobin/websocket', 'packages/websocket/src/index.ts'],
 ]
 
 const undocumented = []

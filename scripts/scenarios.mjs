@@ -9,6 +9,6 @@ process.env.WAKEROBIN_ROUNDS ??= '20'
 process.exitCode = await run(process.execPath, [
   'scripts/test.mjs',
   `--test-timeout=${30 * 60_000}`, // what is given last counts
-  'packages/server-node/scenarios/',
+  '/scenarios/',
   ...process.argv.slice(2),
 ])

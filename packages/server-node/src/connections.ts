@@ -110,6 +110,11 @@ export class Connection {
   /** The linger time is over. Whether the connection can end is looked at by whether it is idle. */
   lingered(): void {}
 
+  /** The response to the newest request; undefined where there was none. */
+  get newest(): ServerResponse | undefined {
+    return this.#response
+  }
+
   /** The responses that are not finished, the oldest first. */
   unfinished(): ServerResponse[] {
     return this.#open().map(({ response }) => response)

@@ -51,6 +51,26 @@ test("node's keep-alive agent sends many requests over one connection", async (t
 
 // ------------------------------------------------------------------------------- request bodies
 
+test('a request body that has come in pieces before it is read is read whole', async (t) => {
+  let read = (): void => {}
+  const isReady = new Promise<void>((resolve) => (read = resolve))
+  let isReached = false
+  const server = await start(t, async (conn) => {
+    isReached = true
+    await isReady
+    return conn.ok(await conn.requestBody.text())
+  })
+  const client = await server.connect()
+  client.request('POST', '/', 'Content-Length: 6')
+  await until('the handler runs', () => isReached)
+  for (const piece of ['on', 'et', 'wo']) {
+    client.send(piece)
+    await turns()
+  }
+  read()
+  assert.equal((await client.response()).body, 'onetwo')
+})
+
 test('a request body is read as it was sent, with a length and in chunks', async (t) => {
   const server = await start(t, async (conn) => conn.ok(await conn.requestBody.text()))
   const client = await server.connect()

@@ -19,3 +19,5 @@ export { run, type RunOptions } from './run.ts'
 export { serve, type ServeOptions, type ServerHandle, type ShutdownOptions } from './serve.ts'
 export { onShutdown, type ShutdownReport, type Tally } from './shutdown.ts'
 export type { TlsOptions, TlsSource } from './tls.ts'
+// Also what makes core know it.
+export type { NodeTransport } from './upgrade.ts'

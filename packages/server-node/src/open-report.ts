@@ -36,6 +36,11 @@ export interface OpenWork {
 /** The label of the guard that a server holds itself. What it stands for is told apart. */
 export const serverGuardLabel = 'the server'
 
+/** The label of the guard that an upgraded connection holds. */
+export function upgradeGuardLabel(method: string, path: string): string {
+  return `upgrade of ${method} ${path}`
+}
+
 /** What is open at some moment, the oldest of each kind first. */
 export class OpenReport {
   readonly phase: Phase
@@ -46,6 +51,8 @@ export class OpenReport {
   readonly requests: readonly RequestEntry[]
   /** Requests that are answered by an event stream. */
   readonly streams: readonly RequestEntry[]
+  /** Connections that go on as something else, as a WebSocket, and their handlers. They are none of `connections`. */
+  readonly upgrades: readonly GuardEntry[]
   /** Every `init` that is not done. */
   readonly inits: readonly GuardEntry[]
   /** What else delays the stop: the guards that the app holds. */
@@ -60,8 +67,9 @@ export class OpenReport {
     this.requests = grouped(open.filter(({ isStream }) => !isStream))
     this.streams = grouped(open.filter(({ isStream }) => isStream))
     const guards = swansong.report().entries.filter(({ label }) => label !== serverGuardLabel)
+    this.upgrades = guards.filter(isUpgrade)
     this.inits = guards.filter(isInit)
-    this.guards = guards.filter((guard) => !isInit(guard))
+    this.guards = guards.filter((guard) => !isInit(guard) && !isUpgrade(guard))
   }
 
   get requestCount(): number {
@@ -72,13 +80,18 @@ export class OpenReport {
     return countOf(this.streams)
   }
 
+  get upgradeCount(): number {
+    return countOf(this.upgrades)
+  }
+
   get guardCount(): number {
     return countOf(this.guards)
   }
 
   /** Whether nothing is open: a stop is done at once. */
   get isEmpty(): boolean {
-    return this.connections === 0 && this.inits.length === 0 && this.guardCount === 0
+    const { connections, upgradeCount, inits, guardCount } = this
+    return connections + upgradeCount + inits.length + guardCount === 0
   }
 
   /** What is waited for, in one line: `2 requests, 3 event streams and 1 guard`. */
@@ -86,6 +99,7 @@ export class OpenReport {
     const parts = [
       [this.requestCount, 'request'],
       [this.streamCount, 'event stream'],
+      [this.upgradeCount, 'upgrade'],
       [this.idleConnections, 'idle connection'],
       [this.inits.length, 'init'],
       [this.guardCount, 'guard'],
@@ -102,10 +116,20 @@ export class OpenReport {
       `${this.phase}: ${this.summary}`,
       ...section(this.requestCount, 'request', this.requests.map(requestLine)),
       ...section(this.streamCount, 'event stream', this.streams.map(requestLine)),
+      ...section(this.upgradeCount, 'upgrade', this.upgrades.map(GuardReport.lineOf)),
       ...section(this.inits.length, 'init', this.inits.map(GuardReport.lineOf)),
       ...section(this.guardCount, 'guard', this.guards.map(GuardReport.lineOf)),
     ].join('\n')
   }
+}
+
+/** Whether a guard is one of the servers', and none of the app's. */
+export function isServerGuard(guard: GuardEntry): boolean {
+  return guard.label === serverGuardLabel || isUpgrade(guard)
+}
+
+function isUpgrade({ label, site }: GuardEntry): boolean {
+  return site === undefined && label?.startsWith('upgrade of ') === true
 }
 
 /** Core takes such a guard for each `init`, with no site. */

@@ -9,7 +9,7 @@ import { describe } from '@wakerobin/core/adapter'
 import { addressToBind, StartError } from './address.ts'
 import type { Bind } from './address.ts'
 import { maxTimerMs } from './clock.ts'
-import { plural, serverGuardLabel } from './open-report.ts'
+import { isServerGuard, plural } from './open-report.ts'
 import type { NodeServer } from './server.ts'
 import { prepare } from './serve.ts'
 import type { ServeOptions } from './serve.ts'
@@ -130,7 +130,7 @@ function reportingSwansong(): Swansong {
   let isLate = false
   const swansong = new Swansong({
     onLateRelease(entry) {
-      if (isLate && entry.label !== serverGuardLabel)
+      if (isLate && !isServerGuard(entry))
         console.error(`Released after the deadline: ${GuardReport.lineOf(entry)}`)
     },
   })

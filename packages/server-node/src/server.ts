@@ -39,7 +39,7 @@ import { keepAliveFieldsOf } from './send-whole.ts'
 import { Shutdown } from './shutdown.ts'
 import type { Part, ShutdownTimes, Tally } from './shutdown.ts'
 import { behindPreface, takeOver } from './take-over.ts'
-import { upgradeOptions, Upgrades } from './upgrade.ts'
+import { upgradeOptionsFor, Upgrades } from './upgrade.ts'
 import { WriteStalls } from './write-stalls.ts'
 
 /** The times and numbers of the options, all of them given. */
@@ -169,7 +169,11 @@ export class NodeServer implements Part {
 
   #makeServer(bound: Bound): Server {
     const { limits } = this.#settings
-    const options = { noDelay: true, ...nodeOptions(limits), ...upgradeOptions }
+    const options = {
+      noDelay: true,
+      ...nodeOptions(limits),
+      ...upgradeOptionsFor(process.versions.node),
+    }
     const protocols = this.#settings.http2 ? ['h2', 'http/1.1'] : ['http/1.1']
     const server = makeHttpServer(bound.tls?.options, options, protocols)
     server.maxHeadersCount = nodeHeadersCount(limits)

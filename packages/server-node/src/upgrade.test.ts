@@ -1,10 +1,13 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { createServer } from 'node:http'
 import { test } from 'node:test'
 
 import type { AnyHandler, Conn, HandlerObject, Upgrade } from '@wakerobin/core'
 import { Broadcaster } from '@wakerobin/sse'
 
-import { Gate, ownTime, start, turns, until } from '../fixtures/harness.ts'
+import { Gate, ownTime, RawClient, start, turns, until } from '../fixtures/harness.ts'
+import { upgradeOptionsFor } from './upgrade.ts'
 
 const asksForEcho = ['Connection: keep-alive, Upgrade', 'Upgrade: echo']
 const asksForH2c = [
@@ -161,6 +164,8 @@ test('an Upgrade with a body is answered like any request, and its body is read'
   assert.equal((await client.response()).body, '/chunks abc')
   client.request('POST', '/none', ...asksForH2c, 'Content-Length: 0')
   assert.equal((await client.response()).body, '/none ')
+  client.get('/no-body', ...asksForH2c)
+  assert.equal((await client.response()).body, '/no-body ')
   client.get('/after')
   assert.equal((await client.response()).body, '/after ')
 })
@@ -240,6 +245,30 @@ test('a connection that was given back is closed when it is idle', async (t) => 
   assert.equal((await active.get('/').response()).status, 200)
 })
 
+for (const version of ['20.19.0', process.versions.node]) {
+  test(`node lets go of connections that may switch, and of no others (as by Node ${version})`, async (t) => {
+    const server = createServer(upgradeOptionsFor(version))
+    server.on('request', (request, response) => response.end(`served ${request.url}`))
+    server.on('upgrade', (request, socket) => socket.end(`let go of ${request.url}`))
+    server.on('connect', (request, socket) => socket.end(`let go of ${request.url}`))
+    await once(server.listen(0, '127.0.0.1'), 'listening')
+    t.after(() => server.close())
+    const { port } = server.address() as { port: number }
+    for (const [line, fields, expected] of [
+      ['GET /switch HTTP/1.1', asksForEcho, 'let go of /switch'],
+      ['CONNECT a.test:443 HTTP/1.1', [], 'let go of a.test:443'],
+      ['GET /plain HTTP/1.1', [], 'served /plain'],
+      ['POST /body HTTP/1.1', [...asksForEcho, 'Content-Length: 0'], 'served /body'],
+      ['GET /close HTTP/1.1', ['Connection: upgrade, close', 'Upgrade: echo'], 'served /close'],
+    ] as const) {
+      const client = await RawClient.connect(t, { host: '127.0.0.1', port })
+      client.send([line, 'Host: a.test', ...fields, '', ''].join('\r\n'))
+      await client.received(expected)
+      client.socket.destroy()
+    }
+  })
+}
+
 // ------------------------------------------------------------------------ order on the connection
 
 test('a switch waits for the responses before it', async (t) => {
@@ -263,6 +292,58 @@ test('a switch waits for the responses before it', async (t) => {
   gate.open()
   assert.equal((await client.response()).body, 'hello from /one')
   assert.equal((await client.response()).body, 'hello from /two')
+  assert.equal((await client.response()).status, 101)
+  await client.received('hello')
+})
+
+test('requests with and without an Upgrade are answered in their order, in whatever pieces they come', async (t) => {
+  const server = await start(t, [
+    new Echo(),
+    async (conn: Conn) => {
+      if (conn.querystring !== '') await turns(Number(conn.querystring))
+      return conn.ok(`${conn.path} ${await conn.requestBody.text()}`)
+    },
+  ])
+  const seed = Math.floor(Math.random() * 2 ** 31)
+  let state = seed
+  const random = (below: number): number => {
+    state = (state * 48_271 + 11) % (2 ** 31 - 1)
+    return state % below
+  }
+  for (let round = 0; round < 60; round++) {
+    const client = await server.connect()
+    const kinds = Array.from({ length: 1 + random(8) }, () => random(3))
+    const texts = kinds.map((kind, at) => {
+      const target = `/${at}${random(2) === 0 ? '' : `?${random(4)}`}`
+      if (kind === 0) return `GET ${target} HTTP/1.1\r\nHost: test\r\n\r\n`
+      if (kind === 1) return `POST ${target} HTTP/1.1\r\nHost: test\r\nContent-Length: 2\r\n\r\nhi`
+      return [`GET ${target} HTTP/1.1`, 'Host: test', ...asksForH2c, '', ''].join('\r\n')
+    })
+    const echo = ['GET /echo HTTP/1.1', 'Host: test', ...asksForEcho, '', 'over'].join('\r\n')
+    let wire = texts.join('') + echo
+    while (wire !== '') {
+      const length = 1 + random(random(2) === 0 ? 20 : 2000)
+      client.send(wire.slice(0, length))
+      wire = wire.slice(length)
+      await turns(random(3))
+    }
+    for (const [at, kind] of kinds.entries()) {
+      const { body } = await client.response()
+      assert.equal(body, `/${at} ${kind === 1 ? 'hi' : ''}`, `seed ${seed}, round ${round}`)
+    }
+    assert.equal((await client.response()).status, 101, `seed ${seed}, round ${round}`)
+    await client.received('over')
+    client.socket.destroy()
+  }
+  assert.deepEqual(server.errors, [])
+})
+
+test('a switch comes behind an answer in the same packet', async (t) => {
+  const server = await start(t, [new Echo(), showPath])
+  const client = await server.connect()
+  const echo = ['GET /echo HTTP/1.1', 'Host: test', ...asksForEcho].join('\r\n')
+  client.send(`GET /one HTTP/1.1\r\nHost: test\r\n\r\n${echo}\r\n\r\nhello`)
+  assert.equal((await client.response()).body, 'hello from /one')
   assert.equal((await client.response()).status, 101)
   await client.received('hello')
 })
@@ -393,9 +474,9 @@ test('a client that resets an upgraded connection, which nobody watches, does no
   )
   const client = await server.connect()
   assert.equal((await client.get('/', ...asksForEcho).response()).status, 101)
-  assert.equal(server.handle.report().guardCount, 1)
+  assert.equal(server.handle.report().upgradeCount, 1)
   client.socket.resetAndDestroy()
-  await until('it is noticed', () => server.handle.report().guardCount === 0)
+  await until('it is noticed', () => server.handle.report().upgradeCount === 0)
   assert.deepEqual(server.errors, [])
 })
 
@@ -421,7 +502,7 @@ for (const how of ['leaves', 'ends its side'] as const) {
     await until('it is over', () => told.length > 0)
     assert.deepEqual(told, [false])
     assert.deepEqual(server.errors, [])
-    assert.equal(server.handle.report().guardCount, 0)
+    assert.equal(server.handle.report().upgradeCount, 0)
   })
 }
 
@@ -482,7 +563,7 @@ test('[stopping 8.1] the stop waits for an upgraded connection and its handler, 
   await client.get('/room?token=secret', ...asksForEcho).response()
   const report = server.handle.report()
   assert.deepEqual([report.connections, report.requestCount], [0, 0])
-  assert.match(report.toString(), /1 guard:\n {2}1 × GET \/room, upgraded \(oldest [\d.]+ms\)$/)
+  assert.match(report.toString(), /1 upgrade:\n {2}1 × upgrade of GET \/room \(oldest [\d.]+ms\)$/)
   let isStopped = false
   const stopped = server.handle.shutDown().finally(() => (isStopped = true))
   await client.received('stop')
@@ -502,7 +583,7 @@ test('[stopping 8.2] the deadline cuts upgraded connections, and the report name
   await client.get('/room', ...asksForEcho).response()
   const { outcome, code, cut } = await server.handle.shutDown()
   assert.deepEqual([outcome, code], ['deadline', 1])
-  assert.match(String(cut), /1 × GET \/room, upgraded/)
+  assert.match(String(cut), /1 × upgrade of GET \/room \(/)
   await client.closed()
   assert.equal(server.handle.report().isEmpty, true)
 })

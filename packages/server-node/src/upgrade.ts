@@ -13,18 +13,24 @@ import type { Conn, Upgrade } from '@wakerobin/core'
 import { failConn, finalize } from '@wakerobin/core/adapter'
 import type { FinalResponse, Program, Upgrader } from '@wakerobin/core/adapter'
 
+import { maxTimerMs } from './clock.ts'
 import { badRequest, notImplemented } from './client-error.ts'
 import type { Connection, Connections } from './connections.ts'
 import type { Exchange } from './exchange.ts'
+import { upgradeGuardLabel } from './open-report.ts'
 import { settle } from './respond.ts'
 
+/** What `takeTransport` returns on this server. */
+export interface NodeTransport {
+  /** The connection. What comes on it comes after `head`. Its errors are heard already: that it closes is what is left
+   * to see. */
+  readonly socket: Duplex
+  /** What had come before: to be read first. */
+  readonly head: Buffer
+}
+
 declare module '@wakerobin/core' {
-  interface Transport {
-    /** The connection. What comes on it comes after `head`. Its errors are heard already; that it closes, is not. */
-    readonly socket: Duplex
-    /** What had come before: to be read first. */
-    readonly head: Buffer
-  }
+  interface Transport extends NodeTransport {}
 }
 
 /** Whether the response of a conn may be a switch of protocols. */
@@ -105,7 +111,7 @@ export class Upgrades {
     if (final === undefined) return false
     const closed = this.#switch(conn, exchange, final, detached)
     // Until then it is work that the stop waits for: for what the handler does last, too.
-    const guard = this.#swansong.guard(`${conn.method} ${pathOf(conn)}, upgraded`)
+    const guard = this.#swansong.guard(upgradeGuardLabel(conn.method, pathOf(conn)))
     void Promise.all([closed, handover.to(upgrader, exchange)]).then(() => guard.release())
     return true
   }
@@ -167,8 +173,10 @@ class Detached {
 
     const response = new ServerResponse(request)
     this.response = response
-    const [before] = connection.unfinished().slice(-1)
-    if (before === undefined) response.assignSocket(socket)
+    const before = connection.newest
+    // It may have been sent, and node not have been told yet: then it still has the socket.
+    if (before === undefined || (before.writableFinished && before.socket === null))
+      response.assignSocket(socket)
     else before.once('finish', () => process.nextTick(() => this.#onTurn()))
     response.once('finish', () => this.#onFinish())
   }
@@ -245,12 +253,15 @@ class Detached {
 
   /** To node the connection is a new one, which it would keep for as long as a head may take. */
   #endWhenIdle(): void {
+    const { keepAliveTimeout } = this.#server
+    if (keepAliveTimeout === 0) return // for ever
     const { socket } = this
     const { bytesRead } = socket
-    setTimeout(() => {
+    const end = (): void => {
       const isUnused = socket.bytesRead === bytesRead && this.#connection.isIdle
       if (isUnused && !socket.destroyed) this.#connection.end()
-    }, this.#server.keepAliveTimeout).unref()
+    }
+    setTimeout(end, Math.min(keepAliveTimeout, maxTimerMs)).unref()
   }
 }
 
@@ -265,7 +276,7 @@ class Handover implements Upgrade {
     this.#detached = detached
   }
 
-  takeTransport(): { readonly socket: Duplex; readonly head: Buffer } {
+  takeTransport(): NodeTransport {
     if (this.#state === 'early')
       throw new TypeError(
         'Cannot take the connection over in hasUpgrade: it is for upgrade to take',
@@ -322,14 +333,15 @@ function ignore(): void {}
 /** More is not read until it is known what becomes of the connection. */
 const mostAheadBytes = 64 * 1024
 
-/** What makes node ask, before it lets go of a connection, and how it is answered.
+/** Options by which a version of node asks, before it lets go of a connection, whether its request may switch.
  *
- * A request with a body is none of those: it could only switch behind that, and is served as if it had not asked. */
-export const upgradeOptions: ServerOptions = {
-  shouldUpgradeCallback: maySwitchProtocols,
-  // Node 20 knows no such option, and looks at a property.
-  ...(process.versions.node.startsWith('20.') && { IncomingMessage: askedMessage() }),
-} as ServerOptions
+ * One with a body may not: it could only switch behind that, and is served as if it had not asked. */
+export function upgradeOptionsFor(version: string): ServerOptions {
+  const options: ServerOptions & { shouldUpgradeCallback: typeof maySwitchProtocols } = {
+    shouldUpgradeCallback: maySwitchProtocols,
+  }
+  return version.startsWith('20.') ? { IncomingMessage: AskedMessage } : options
+}
 
 /** HTTP/1.0 has no Upgrade: RFC 9110 §7.8. What node answers by itself is left to it. */
 function maySwitchProtocols({ httpVersion, headers }: IncomingMessage): boolean {
@@ -341,16 +353,15 @@ function maySwitchProtocols({ httpVersion, headers }: IncomingMessage): boolean 
   return !/(?:^|,)\s*close\s*(?:,|$)/i.test(headers.connection ?? '')
 }
 
-function askedMessage(): typeof IncomingMessage {
-  return class extends IncomingMessage {
-    #asks = false
+/** Node 20 has no such option. It looks at a property. */
+class AskedMessage extends IncomingMessage {
+  #asks = false
 
-    get upgrade(): boolean {
-      return this.#asks && (this.method === 'CONNECT' || maySwitchProtocols(this))
-    }
+  get upgrade(): boolean {
+    return this.#asks && (this.method === 'CONNECT' || maySwitchProtocols(this))
+  }
 
-    set upgrade(asks: boolean) {
-      if (#asks in this) this.#asks = asks // it is first set before there is such a field
-    }
+  set upgrade(asks: boolean) {
+    if (#asks in this) this.#asks = asks // it is first set before there is such a field
   }
 }
