@@ -26,6 +26,8 @@ export interface Incoming {
   onDisconnect(callback: () => void): void
   /** Keeps what was received in as little memory as it takes: the response is one that goes on for long. */
   pack?(): void
+  /** The trailer fields, `name, value…`, as on the wire; undefined until the body was read to its end. */
+  readonly rawTrailers?: readonly string[] | undefined
   /** The request body, as it arrives. Called once at most. */
   openBody(): AsyncIterable<Uint8Array>
   /** The whole request body, in place of `openBody` where there is a faster way than by parts.

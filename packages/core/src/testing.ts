@@ -49,6 +49,8 @@ export interface TestRequest {
   body?: string | Uint8Array | AsyncIterable<Uint8Array>
   /** The request body as a value: sent as JSON, with its content type. */
   json?: unknown
+  /** What is sent after the body, which is chunked then. Default: nothing. */
+  trailers?: HeadersInput
   /** Default `127.0.0.1`. */
   peerIp?: string
   /** Default false. */
@@ -439,6 +441,8 @@ class TestIncoming implements Incoming {
   isDisconnected = false
   readonly #onDisconnect: (() => void)[] = []
   readonly #bytes: Uint8Array | undefined
+  readonly #trailers: readonly string[]
+  #isReadToEnd = false
   /** The body where it comes in parts: not opened yet, or being read; neither when it is over. */
   #parts: AsyncIterable<Uint8Array> | undefined
   #iterator: AnyIterator<Uint8Array> | undefined
@@ -455,8 +459,12 @@ class TestIncoming implements Incoming {
     if (!headers.has('host')) headers.set('Host', 'wakerobin.test')
     const bytes = typeof body === 'string' ? encodeText(body) : body
     const isFramed = headers.has('content-length') || headers.has('transfer-encoding')
-    if (bytes instanceof Uint8Array && !isFramed) headers.set('Content-Length', bytes.length)
+    const { trailers } = request
+    // Trailers belong to chunked bodies: RFC 9112 §7.1.2.
+    if (trailers !== undefined && !isFramed) headers.set('Transfer-Encoding', 'chunked')
+    else if (bytes instanceof Uint8Array && !isFramed) headers.set('Content-Length', bytes.length)
     else if (bytes !== undefined && !isFramed) headers.set('Transfer-Encoding', 'chunked')
+    this.#trailers = new HeaderMap(trailers).toRawHeaders()
     this.method = method
     this.target = target
     this.rawHeaders = headers.toRawHeaders()
@@ -480,6 +488,11 @@ class TestIncoming implements Incoming {
   async *openBody(): AsyncGenerator<Uint8Array, void, undefined> {
     if (this.#bytes !== undefined) yield this.#bytes // all of it is here, even if the client is not
     else yield* this.#read()
+    this.#isReadToEnd = true
+  }
+
+  get rawTrailers(): readonly string[] | undefined {
+    return this.#isReadToEnd ? this.#trailers : undefined
   }
 
   /** The client leaves. A body that was not in parts has arrived, and can still be read. */
