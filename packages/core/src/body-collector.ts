@@ -99,7 +99,7 @@ export class BodyCollector extends BodyDriver implements AsyncIterable<Uint8Arra
   #settle(ending: Ending): void {
     this.#isOver = true
     const { bytes } = this
-    this.#resolve(ending === 'failed' ? undefined : { bytes, isCut: ending === 'cut' })
+    this.#resolve(ending === 'failed' ? undefined : { bytes, isCut: ending !== 'whole' })
     this.#tellNews()
   }
 

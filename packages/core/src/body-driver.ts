@@ -10,8 +10,11 @@ export interface BodyListener {
   onError(error: unknown): void
 }
 
-/** How a source has ended: `whole`, `cut` after the head was out, or `failed` before, which is a 500 then. */
-export type Ending = 'whole' | 'cut' | 'failed'
+/** How a source has ended.
+ *
+ * `whole`: the body is complete. `broken`: the source has failed; what it wrote before still counts. `cut`: nobody reads
+ * any more. `failed`: before the head was out, which is a 500 then. */
+export type Ending = 'whole' | 'broken' | 'cut' | 'failed'
 
 export abstract class BodyDriver implements BodySink {
   readonly #source: BodySource
@@ -99,7 +102,7 @@ export abstract class BodyDriver implements BodySink {
   abort(error: unknown): void {
     if (this.#hasEnded) return
     this.#listener.onError(error)
-    this.#end(this.#isHeadOut ? 'cut' : 'failed')
+    this.#end(this.#isHeadOut ? 'broken' : 'failed')
   }
 
   cut(): void {

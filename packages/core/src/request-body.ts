@@ -4,7 +4,7 @@ import { concatBytes } from './body.ts'
 import { BodyAbortedError, BodyTooLongError, MalformedBodyError } from './errors.ts'
 import type { HeaderMap } from './header-map.ts'
 import type { Incoming } from './incoming.ts'
-import { closeIterator } from './iterator-of.ts'
+import { lazyStream } from './lazy-stream.ts'
 
 /** The body of a request. Nothing is read until it is asked for.
  *
@@ -103,19 +103,7 @@ export class RequestBody implements AsyncIterable<Uint8Array> {
    *
    * Nothing is read before somebody reads the stream: until then the body can be read in any other way. */
   stream(): ReadableStream<Uint8Array> {
-    let chunks: AsyncGenerator<Uint8Array, void, undefined> | undefined
-    return new ReadableStream<Uint8Array>(
-      {
-        pull: async (controller) => {
-          chunks ??= this[Symbol.asyncIterator]()
-          const { value, done } = await chunks.next()
-          if (done === true) controller.close()
-          else controller.enqueue(value)
-        },
-        cancel: () => closeIterator(chunks),
-      },
-      { highWaterMark: 0 }, // nothing ahead of the reader
-    )
+    return lazyStream(this)
   }
 
   /** Reads the body as it arrives. */
