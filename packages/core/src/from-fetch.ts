@@ -174,7 +174,9 @@ function targetOf(conn: Conn, isFullPath: boolean): string {
 function percentEncoded(char: string): string {
   const code = char.codePointAt(0)!
   const bytes = code > 0xff ? encodeText(char) : [code]
-  return Array.from(bytes, (byte) => `%${byte.toString(16).toUpperCase().padStart(2, '0')}`).join('')
+  return Array.from(bytes, (byte) => `%${byte.toString(16).toUpperCase().padStart(2, '0')}`).join(
+    '',
+  )
 }
 
 function headersOf({ requestHeaders }: Conn): Headers {
@@ -203,7 +205,7 @@ class WatchedBody implements AsyncIterable<Uint8Array> {
 
   async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array, void, undefined> {
     try {
-      yield* this.#body
+      for await (const part of this.#body) yield part
     } catch (error) {
       this.error = error
       throw error

@@ -359,7 +359,10 @@ test('a stream that nobody has read leaves the body to others', async () => {
   const body = bodyOf({ 'Content-Length': '4' }, { body: 'fern' })
   const stream = body.stream()
   assert.equal(await body.text(), 'fern')
-  await assert.rejects(stream.getReader().read(), { name: 'TypeError', message: /been read before/ })
+  await assert.rejects(stream.getReader().read(), {
+    name: 'TypeError',
+    message: /been read before/,
+  })
 })
 
 test('the stream of a body has the errors of every way of reading', async () => {
