@@ -449,7 +449,7 @@ test('a function that returns nothing passes on, and passOn decides of responses
 test('an object with a method fetch is mounted, and keeps its this', async () => {
   class Site {
     readonly #name = 'Fern'
-    fetch(_request: Request): Response {
+    fetch(): Response {
       return new Response(this.#name)
     }
   }
