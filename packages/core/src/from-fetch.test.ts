@@ -1,5 +1,9 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { mock, test } from 'node:test'
+import { gzipSync } from 'node:zlib'
 
 import { connOf } from '../fixtures/conn-of.ts'
 import { deferred, settled } from '../fixtures/promises.ts'
@@ -320,6 +324,47 @@ test('a response without a body has none, and takes that of handlers before away
   }
   assert.equal((await app.get('/204')).headers.get('content-length'), undefined)
   assert.deepEqual(app.errors, [])
+})
+
+test('a response that fetch() got is sent as it was decoded', async (t) => {
+  const upstream = createServer((_request, response) => {
+    const body = gzipSync('a long way from here'.repeat(100))
+    const headers = { 'Content-Encoding': 'gzip', 'Content-Length': body.length, 'X-From': 'afar' }
+    response.writeHead(200, headers).end(body)
+  })
+  upstream.listen(0, '127.0.0.1')
+  t.after(() => upstream.closeAllConnections())
+  t.after(() => upstream.close())
+  await once(upstream, 'listening')
+  const { port } = upstream.address() as AddressInfo
+  const app = testApp(fromFetch(() => fetch(`http://127.0.0.1:${port}/`)))
+  const response = await app.get('/')
+  assert.equal(response.body, 'a long way from here'.repeat(100))
+  response.assertHeader('X-From', 'afar')
+  response.assertNoHeader('Content-Encoding').assertNoHeader('Content-Length')
+
+  // Whoever makes a Response knows what is in it.
+  const own = testApp(fromFetch(() => new Response('x', { headers: { 'Content-Encoding': 'a' } })))
+  ;(await own.get('/')).assertHeader('Content-Encoding', 'a')
+})
+
+test('a response whose body somebody else reads is a 500, and reported', async () => {
+  const app = testApp(
+    fromFetch(
+      ({ url }) => {
+        const response = new Response('taken', { status: url.endsWith('missing') ? 404 : 200 })
+        response.body!.getReader()
+        return response
+      },
+      { passOn: ({ status }) => status === 404 },
+    ),
+  )
+  assert.equal((await app.get('/')).status, 500)
+  assert.deepEqual(
+    app.errors.map(({ place }) => place),
+    ['the response body'],
+  )
+  assert.equal((await app.get('/missing')).status, 404)
 })
 
 test('the answer to a HEAD claims no length that the app did not', async () => {

@@ -232,22 +232,31 @@ const nothing: AsyncIterable<Uint8Array> = {
   async *[Symbol.asyncIterator]() {},
 }
 
-function setHeaders(headers: HeaderMap, { headers: given, status }: Response): void {
+function setHeaders(headers: HeaderMap, response: Response): void {
   const lines: string[] = []
-  for (const [name, value] of given) lines.push(name, value)
+  for (const [name, value] of response.headers) lines.push(name, value)
+  const left = leftOut(response)
   const names = new Set<string>()
   // As text: what a Response has are bytes.
   for (const [name, value] of HeaderMap.fromRawHeaders(lines)) {
-    if (framing.has(name)) continue
-    if (name === 'content-length' && (status === 204 || status === 205)) continue
+    if (left.has(name)) continue
     if (!names.has(name) && !added.has(name)) headers.delete(name)
     names.add(name)
     headers.append(name, value)
   }
 }
 
+/** What is not true of the response as it is sent. */
+function leftOut({ headers, status, url }: Response): ReadonlySet<string> {
+  if (status === 204 || status === 205) return new Set([...framing, 'content-length'])
+  // It comes from fetch(), which has decoded its body.
+  if (url !== '' && headers.has('content-encoding'))
+    return new Set([...framing, 'content-encoding', 'content-length'])
+  return framing
+}
+
 /** The server's own. */
-const framing = new Set(['connection', 'keep-alive', 'transfer-encoding'])
+const framing: ReadonlySet<string> = new Set(['connection', 'keep-alive', 'transfer-encoding'])
 
 /** Those that handlers before have a share in. */
 const added = new Set(['set-cookie', 'vary'])

@@ -80,6 +80,9 @@ test('a request body is read as text, bytes, JSON, a form, a stream, or as it ar
   const form = new FormData()
   form.set('name', 'Fårö')
   assert.deepEqual(await send('form', form), [['name', 'Fårö']])
+  const headers = { 'content-length': '5' }
+  const none = await fetch(new Request(`${url}text`, { method: 'POST', headers }))
+  assert.equal(await none.json(), '')
 })
 
 test('a request body over the limit is a 413, whether its length is known or not', async (t) => {
@@ -255,6 +258,19 @@ test('a switch of protocols is a 500, and reported', async (t) => {
   assert.deepEqual([response.status, await response.text()], [500, ''])
   assert.equal(errors.length, 1)
   assert.match(String(errors[0]), /101/)
+})
+
+test('a tunnel is a 500, and reported', async (t) => {
+  const { fetch, errors } = open(t, (conn) => conn.ok(''))
+  // No Request can be made so; a server may have one all the same.
+  const request = Object.defineProperty(new Request(url), 'method', { value: 'CONNECT' })
+  assert.equal((await fetch(request)).status, 500)
+  assert.deepEqual(errors, [
+    [
+      'the response',
+      'TypeError: Cannot hand the connection over with a 200: a Response cannot; upgrade it by the runtime, before the app is called',
+    ],
+  ])
 })
 
 test('errors go to console.error where no onError is given', async (t) => {
@@ -647,7 +663,11 @@ test('what has not ended at the deadline of the stop is cut', async (t) => {
     },
     { shutdown: { deadlineMs: 5_000 } },
   )
+  const client = new AbortController()
   void fetch(new Request(`${url}never`))
+  void fetch(new Request(`${url}never`, { signal: client.signal }))
+  await settled()
+  client.abort() // its handler goes on all the same
   const response = await fetch(new Request(url))
   const stopped = fetch.shutDown()
   const stop = watch(stopped)
@@ -660,7 +680,7 @@ test('what has not ended at the deadline of the stop is cut', async (t) => {
   assert.deepEqual(source.log, ['start', 'stop', 'closed stop'])
   assert.deepEqual(
     signals.map(({ aborted }) => aborted),
-    [true, true],
+    [true, true, true],
   )
   await assert.rejects(response.text(), { message: 'The response body broke off' })
 })
@@ -756,7 +776,7 @@ function open(
   const errors: [place: string, error: string][] = []
   const fetch = toFetch(app as string, {
     onError: (error, { place }) => errors.push([place, String(error)]),
-    shutdown: { deadlineMs: 0 },
+    shutdown: { deadlineMs: Infinity }, // no timer is left
     ...options,
   })
   t.after(() => void fetch.shutDown())
