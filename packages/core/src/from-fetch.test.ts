@@ -511,6 +511,37 @@ test('an app of toFetch is mounted', async () => {
   assert.equal((await app.post('/a', { body: 'b' })).body, '/a b')
 })
 
+test('bytes come through both bridges as they were sent, however they are cut', async () => {
+  const echo = toFetch((conn) => conn.ok(conn.requestBody))
+  const app = testApp(fromFetch(echo), { maxBodyBytes: Infinity })
+  for (let seed = 1; seed <= 40; seed++) {
+    const random = randomNumbers(seed)
+    const parts = Array.from({ length: random(12) }, () =>
+      Uint8Array.from({ length: random(2) === 0 ? random(10) : random(90_000) }, () => random(256)),
+    )
+    const sent = Buffer.concat(parts)
+    async function* body(): AsyncGenerator<Uint8Array> {
+      for (const part of parts) {
+        if (random(3) === 0) await settled()
+        yield part
+      }
+    }
+    const response = await app.post('/', { body: body() })
+    assert.equal(response.isCut, false, `seed ${seed}`)
+    assert.equal(Buffer.compare(response.bytes, sent), 0, `seed ${seed}`)
+  }
+  assert.deepEqual(app.errors, [])
+})
+
+/** Numbers from 0 to below `limit`: a linear congruential generator. */
+function randomNumbers(seed: number): (limit: number) => number {
+  let state = seed
+  return (limit) => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0
+    return Math.floor((state / 2 ** 32) * limit)
+  }
+}
+
 test('what the app throws, or returns and is no Response, is a 500, and reported with its name', async () => {
   const shop = (request: Request): Response => {
     const { pathname } = new URL(request.url)
