@@ -12,8 +12,8 @@ export interface BodyListener {
 
 /** How a source has ended.
  *
- * `whole`: the body is complete. `broken`: the source has failed; what it wrote before still counts. `cut`: nobody reads
- * any more. `failed`: before the head was out, which is a 500 then. */
+ * `whole`: the body is complete. `broken`: the source has failed; what it wrote before still counts. `cut`: nobody
+ * reads any more. `failed`: before the head was out, which is a 500 then. */
 export type Ending = 'whole' | 'broken' | 'cut' | 'failed'
 
 export abstract class BodyDriver implements BodySink {

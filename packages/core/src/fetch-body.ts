@@ -107,5 +107,5 @@ export class FetchBody extends BodyDriver {
   }
 }
 
-/** What a source may write ahead of the reader, in bytes, before it is told to wait: as much as a socket of node holds. */
+/** What a source may write ahead of the reader, in bytes, before it is told to wait. */
 const maxWaitingBytes = 64 * 1024

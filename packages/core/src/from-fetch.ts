@@ -24,8 +24,8 @@ export interface FromFetchOptions {
   /** Whether a response is none, so that the handlers after this one get the conn as it was:
    * `({ status }) => status === 404`. Default: every response is the answer. */
   passOn?: (response: Response) => boolean | Promise<boolean>
-  /** Whether the app sees the whole path of the request where a router has matched the beginning of it. Default false: it
-   * sees `conn.path`, which is the rest. */
+  /** Whether the app sees the whole path of the request where a router has matched the beginning of it. Default false:
+   * it sees `conn.path`, which is the rest. */
   fullPath?: boolean
 }
 
@@ -49,8 +49,8 @@ export interface FromFetchOptions {
  * `Vary`, which are added; its body is read as the client reads, and cancelled when the client leaves. An event stream
  * ends when the server stops, any other body goes on to its end.
  *
- * A request that a `Request` cannot be (CONNECT, TRACE, the target `*`) is passed on; one with a `Host` that is none is a
- * 400. What the app throws is a 500, and reported; what was wrong with the client's body is a 413 or a 400, also where
+ * A request that a `Request` cannot be (CONNECT, TRACE, the target `*`) is passed on; one with a `Host` that is none
+ * is a 400. What the app throws is a 500, and reported; what was wrong with the client's body is a 413 or a 400, also where
  * the app makes a 5xx of it.
  * @param app A function, or an object with a method `fetch`, such as a Hono.
  * @throws {TypeError} When `app` is neither. */
@@ -130,7 +130,7 @@ function isOfClient(error: unknown): boolean {
 
 // ------------------------------------------------------------------------------------- the request
 
-/** Whether there is a `Request` for it: fetch knows neither these methods (#concept-method) nor a target that is no URL. */
+/** Whether there is a `Request` for it: not with these methods (WHATWG Fetch, #forbidden-method), nor without a path. */
 function isExpressible({ method, path }: Conn): boolean {
   return method !== 'CONNECT' && method !== 'TRACE' && path !== '*'
 }

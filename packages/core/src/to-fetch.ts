@@ -63,8 +63,8 @@ export interface FetchFunction {
    * know it before, wait for this.
    * @throws What an `init` throws, with its place as the message of an Error around it. */
   init(): Promise<void>
-  /** Begins the stop: event streams end whole, requests in progress are answered. New requests are still answered: it is
-   * for the runtime to take no more.
+  /** Begins the stop: event streams end whole, requests in progress are answered. New requests are still answered: it
+   * is for the runtime to take no more.
    *
    * Resolves when nothing is open any more and every guard is released; at the latest when the deadline has passed. */
   shutDown(): Promise<void>
@@ -81,8 +81,8 @@ export interface FetchFunction {
  * assert.equal(await response.text(), 'hello, Fern')
  * ```
  *
- * `Bun.serve({ fetch: toFetch(app) })`, `Deno.serve(toFetch(app))` and `export default { fetch: toFetch(app) }` serve it.
- * A response begins as soon as its head is known. Its body is written as it is read; whoever cancels it, or aborts
+ * `Bun.serve({ fetch: toFetch(app) })`, `Deno.serve(toFetch(app))` and `export default { fetch: toFetch(app) }` serve
+ * it. A response begins as soon as its head is known. Its body is written as it is read; whoever cancels it, or aborts
  * `request.signal`, is a client that leaves. A body that fails half-way errors its stream.
  * @throws {TypeError} When something in the app is no handler, or an option is not what it must be.
  * @throws {RangeError} When a number in the options is none from 0. */
