@@ -10,6 +10,7 @@ process.chdir(root)
 
 const entries = [
   ['@wakerobin/core', 'packages/core/src/index.ts'],
+  ['@wakerobin/core/fetch', 'packages/core/src/fetch.ts'],
   ['@wakerobin/core/testing', 'packages/core/src/testing.ts'],
   ['@wakerobin/core/adapter', 'packages/core/src/adapter.ts'],
   ['@wakerobin/sse', 'packages/sse/src/index.ts'],

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict'
+import { getEventListeners } from 'node:events'
 import { test } from 'node:test'
 
 import { connOf } from '../fixtures/conn-of.ts'
+import { deferred } from '../fixtures/promises.ts'
 import {
   Conn,
   forwardConn,
@@ -327,6 +329,61 @@ test('a conn that nobody asks for its signal registers no callback', () => {
   assert.equal(registrations, 0)
   assert.equal(conn.signal.aborted, false)
   assert.equal(registrations, 1)
+})
+
+/** A conn whose client can leave. */
+function leavable(): { conn: Conn; leave: () => void } {
+  let leave = (): void => {}
+  const conn = connOf({ onDisconnect: (callback) => (leave = callback) })
+  void conn.signal // registers
+  return { conn, leave: () => leave() }
+}
+
+test('cancelOnDisconnect() gives what the work returns, and throws what it throws', async () => {
+  const { conn } = leavable()
+  assert.equal(await conn.cancelOnDisconnect(async () => 'done'), 'done')
+  assert.equal(await conn.cancelOnDisconnect(() => 'at once'), 'at once')
+  const failure = new Error('no ferns')
+  await assert.rejects(
+    conn.cancelOnDisconnect(() => Promise.reject(failure)),
+    failure,
+  )
+  await assert.rejects(
+    conn.cancelOnDisconnect(() => {
+      throw failure
+    }),
+    failure,
+  )
+  assert.equal(getEventListeners(conn.signal, 'abort').length, 0)
+})
+
+test('cancelOnDisconnect() ends when the client leaves, whatever the work does then', async () => {
+  for (const react of [
+    () => new Promise(() => {}), // nothing
+    (signal: AbortSignal) =>
+      new Promise((resolve) => signal.addEventListener('abort', () => resolve('too late'))),
+    (signal: AbortSignal) =>
+      new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason))),
+  ]) {
+    const { conn, leave } = leavable()
+    const result = conn.cancelOnDisconnect(react)
+    leave()
+    assert.equal(await result, undefined)
+  }
+})
+
+test('cancelOnDisconnect() gives what was done when the client left', async () => {
+  const { conn, leave } = leavable()
+  const work = deferred<string>()
+  const result = conn.cancelOnDisconnect(() => work.promise)
+  work.resolve('just in time')
+  leave()
+  assert.equal(await result, 'just in time')
+})
+
+test('cancelOnDisconnect() calls nothing for a client that has left', async () => {
+  const conn = connOf({ isDisconnected: true })
+  assert.equal(await conn.cancelOnDisconnect(() => assert.fail('called')), undefined)
 })
 
 test('a stop aborts conn.swansong.signal and leaves conn.signal alone', async () => {

@@ -172,6 +172,16 @@ export class Conn<in P = never> {
     return this.#requestBody
   }
 
+  /** The fields that came after the body: undefined until it was read to its end, and where there were none.
+   *
+   * They are never merged into `requestHeaders`: whoever sent them could not know what to leave out. */
+  get requestTrailers(): HeaderMap | undefined {
+    const { rawTrailers } = this.#incoming
+    return rawTrailers === undefined || rawTrailers.length === 0
+      ? undefined
+      : HeaderMap.fromRawHeaders(rawTrailers)
+  }
+
   /** The `Host` of the request, where it has exactly one; else the host of a target that names it. Or what a
    * trusted proxy says it was. */
   get host(): string | undefined {
@@ -225,6 +235,39 @@ export class Conn<in P = never> {
       else this.#incoming.onDisconnect(() => controller.abort())
     }
     return this.#controller.signal
+  }
+
+  /** Calls `work` with `signal`, and waits for it until it is done or the client leaves.
+   *
+   * ```ts
+   * import assert from 'node:assert/strict'
+   * import { testApp } from '@wakerobin/core/testing'
+   *
+   * const search = async (signal: AbortSignal): Promise<string> => signal.aborted ? 'nothing' : 'three ferns'
+   * const app = testApp(async (conn) => {
+   *   const found = await conn.cancelOnDisconnect(search)
+   *   return found === undefined ? conn.halt() : conn.ok(found)
+   * })
+   * assert.equal((await app.get('/')).body, 'three ferns')
+   * ```
+   * @returns What it returns; undefined where the client has left first. The work is then told by its signal, and how
+   * it ends is nobody's business. Where the client has left before, it is not called at all. */
+  cancelOnDisconnect<T>(work: (signal: AbortSignal) => PromiseLike<T> | T): Promise<T | undefined> {
+    const { signal } = this
+    if (signal.aborted) return Promise.resolve(undefined)
+    return new Promise((resolve, reject) => {
+      // After what is done already, and before what the signal causes.
+      const onAbort = (): void => queueMicrotask(() => resolve(undefined))
+      const forget = (): void => signal.removeEventListener('abort', onAbort)
+      signal.addEventListener('abort', onAbort, { once: true })
+      const done = (value: T): void => (forget(), resolve(value))
+      const failed = (error: unknown): void => (forget(), reject(error as Error))
+      try {
+        Promise.resolve(work(signal)).then(done, failed)
+      } catch (error) {
+        failed(error)
+      }
+    })
   }
 
   /** The server's swansong. */

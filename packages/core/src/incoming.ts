@@ -31,6 +31,8 @@ export interface Incoming {
   pack?(): void
   /** Whether there is a body though no field says so, as there may be in HTTP/2. Default false. */
   readonly hasUnsizedBody?: boolean
+  /** The trailer fields, `name, value…`, as on the wire; undefined until the body was read to its end. */
+  readonly rawTrailers?: readonly string[] | undefined
   /** The request body, as it arrives. Called once at most. */
   openBody(): AsyncIterable<Uint8Array>
   /** The whole request body, in place of `openBody` where there is a faster way than by parts.

@@ -143,9 +143,15 @@ export class PullSource<T> implements BodySource {
   }
 }
 
-/** A streaming body as a source. */
-export function toBodySource(body: Exclude<Body, string | Uint8Array>): BodySource {
-  return isBodySource(body) ? body : new PullSource<Uint8Array | string>(body, encodeBodyChunk)
+/** A streaming body as a source.
+ * @param options For what is not one already. */
+export function toBodySource(
+  body: Exclude<Body, string | Uint8Array>,
+  options?: PullSourceOptions,
+): BodySource {
+  return isBodySource(body)
+    ? body
+    : new PullSource<Uint8Array | string>(body, encodeBodyChunk, options)
 }
 
 /** Lets go of a body that will not be sent. */

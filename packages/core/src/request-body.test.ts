@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { mock, test } from 'node:test'
 
 import { incomingOf } from '../fixtures/conn-of.ts'
+import { settled } from '../fixtures/promises.ts'
 import { encodeText } from './body.ts'
 import { BodyAbortedError, BodyTooLongError, MalformedBodyError } from './errors.ts'
 import { HeaderMap } from './header-map.ts'
@@ -55,6 +56,7 @@ test('a body can be read once, whatever the two ways of reading', async () => {
     (body: RequestBody) => body.json(),
     (body: RequestBody) => body.formData(),
     (body: RequestBody) => body[Symbol.asyncIterator]().next(),
+    (body: RequestBody) => body.stream().getReader().read(),
   ]
   for (const first of ways) {
     for (const second of ways) {
@@ -329,6 +331,98 @@ test('a handler that stops reading lets go of the body', async () => {
     break
   }
   assert.equal(close.mock.callCount(), 1)
+})
+
+test('a body is a web stream that reads no further than its reader', async () => {
+  const pulled: string[] = []
+  async function* parts(): AsyncGenerator<Uint8Array> {
+    for (const part of ['one', 'two', 'three']) {
+      pulled.push(part)
+      yield encodeText(part)
+    }
+  }
+  const body = bodyOf({ 'Transfer-Encoding': 'chunked' }, { openBody: parts })
+  const stream = body.stream()
+  await Promise.resolve()
+  assert.equal(body.isRead, false)
+  const reader = stream.getReader()
+  assert.deepEqual((await reader.read()).value, encodeText('one'))
+  assert.equal(body.isRead, true)
+  assert.deepEqual(pulled, ['one'])
+  assert.deepEqual((await reader.read()).value, encodeText('two'))
+  assert.deepEqual((await reader.read()).value, encodeText('three'))
+  assert.equal((await reader.read()).done, true)
+  assert.equal(await new Response(bodyOf({}).stream()).text(), '')
+})
+
+test('a stream that nobody has read leaves the body to others', async () => {
+  const body = bodyOf({ 'Content-Length': '4' }, { body: 'fern' })
+  const stream = body.stream()
+  assert.equal(await body.text(), 'fern')
+  await assert.rejects(stream.getReader().read(), {
+    name: 'TypeError',
+    message: /been read before/,
+  })
+})
+
+test('the stream of a body has the errors of every way of reading', async () => {
+  const declared = bodyOf({ 'Content-Length': '3' }, { body: 'abc' }).withLimit(2)
+  await assert.rejects(declared.stream().getReader().read(), BodyTooLongError)
+  const chunked = bodyOf({ 'Transfer-Encoding': 'chunked' }, { openBody: () => chunks('ab', 'c') })
+  const reader = chunked.withLimit(2).stream().getReader()
+  await reader.read()
+  await assert.rejects(reader.read(), BodyTooLongError)
+})
+
+test('a stream that is cancelled lets go of the body, also before it was read', async () => {
+  const close = mock.fn()
+  async function* endless(): AsyncGenerator<Uint8Array> {
+    try {
+      for (;;) yield encodeText('x')
+    } finally {
+      close()
+    }
+  }
+  const body = bodyOf({ 'Transfer-Encoding': 'chunked' }, { openBody: endless })
+  await body.stream().cancel()
+  assert.equal(body.isRead, false)
+  const reader = body.stream().getReader()
+  await reader.read()
+  await reader.cancel()
+  await settled()
+  assert.equal(close.mock.callCount(), 1)
+})
+
+test('trailers are there when the body was read to its end, and are no headers', async () => {
+  const trailers = { 'X-Checksum': 'a1', Host: 'evil.test' }
+  const app = testApp(async (conn) => {
+    const before = conn.requestTrailers
+    const body = await conn.requestBody.text()
+    conn.json([body, before ?? 'none', conn.requestTrailers ?? 'none', conn.host])
+  })
+  for (const body of ['fern', chunks('fe', 'rn')]) {
+    assert.deepEqual((await app.post('/', { body, trailers })).json(), [
+      'fern',
+      'none',
+      { 'x-checksum': 'a1', host: 'evil.test' },
+      'wakerobin.test',
+    ])
+  }
+  assert.deepEqual((await app.post('/', { body: 'fern' })).json(), [
+    'fern',
+    'none',
+    'none',
+    'wakerobin.test',
+  ])
+})
+
+test('a body of which the rest is not read has no trailers', async () => {
+  const app = testApp(async (conn) => {
+    for await (const chunk of conn.requestBody) if (chunk.length > 0) break
+    conn.json(conn.requestTrailers ?? 'none')
+  })
+  const request = { body: chunks('a', 'b'), trailers: { a: '1' } }
+  assert.equal((await app.post('/', request)).json(), 'none')
 })
 
 function bodyOf(

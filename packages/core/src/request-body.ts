@@ -1,9 +1,10 @@
-/** The body of a request: read once, as text, bytes, JSON, a form or as it arrives, up to a limit. */
+/** The body of a request: read once, as text, bytes, JSON, a form, a stream or as it arrives, up to a limit. */
 
 import { concatBytes } from './body.ts'
 import { BodyAbortedError, BodyTooLongError, MalformedBodyError } from './errors.ts'
 import type { HeaderMap } from './header-map.ts'
 import type { Incoming } from './incoming.ts'
+import { lazyStream } from './lazy-stream.ts'
 
 /** The body of a request. Nothing is read until it is asked for.
  *
@@ -96,6 +97,14 @@ export class RequestBody implements AsyncIterable<Uint8Array> {
         { cause: error },
       )
     }
+  }
+
+  /** The body as a web stream, as it arrives. What a read throws is the error of the stream; who cancels it does
+   * without the rest.
+   *
+   * Nothing is read before somebody reads the stream: until then the body can be read in any other way. */
+  stream(): ReadableStream<Uint8Array> {
+    return lazyStream(this)
   }
 
   /** Reads the body as it arrives. */

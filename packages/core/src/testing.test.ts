@@ -221,17 +221,31 @@ test('every method has a function, and a JSON body its content type', async () =
   assert.deepEqual(typed.json(), ['POST', 'text/x', 'null'])
 })
 
-test('a body that is not as long as it promised is cut, as on a server', async () => {
-  const body = {
+test('a body that is not as long as it promised is cut, or a 500 where nothing was out, as on a server', async () => {
+  const causes: unknown[] = []
+  const bodyOf = (...writes: string[]): BodySource => ({
     length: 3,
-    start: (sink: BodySink) => (sink.write(encodeText('12345')), sink.end()),
+    start(sink) {
+      for (const text of writes) sink.write(encodeText(text))
+      sink.end()
+    },
     drained() {},
     stop() {},
-    closed() {},
-  }
-  const app = testApp((conn) => conn.ok(body))
+    closed: (cause) => causes.push(cause),
+  })
+  const bodies = [bodyOf('12345'), bodyOf('12', '345'), bodyOf('12'), bodyOf('123')]
+  const app = testApp((conn) => conn.ok(bodies.shift()!))
+  assert.equal((await app.get('/')).status, 500)
   assert.equal((await app.get('/')).isCut, true)
-  assert.match(String(app.errors[0]?.error), /^RangeError: Cannot send a body of 5 bytes/)
+  assert.equal((await app.get('/')).isCut, true)
+  assert.equal((await app.get('/')).body, '123')
+  assert.deepEqual(
+    app.errors.map(({ error }) => String(error)),
+    [5, 5, 2].map(
+      (length) => `RangeError: Cannot send a body of ${length} bytes: its length promised 3`,
+    ),
+  )
+  assert.deepEqual(causes, ['failure', 'failure']) // the third knows that it has ended
 })
 
 test('a response whose framing is not true is a 500, and reported', async () => {

@@ -3,24 +3,20 @@
  * Runs `init`, the handlers, every `beforeSend` and the same finalisation as a server. */
 
 import type { AppFunction } from './app.ts'
+import { ArrivingBody } from './arriving-body.ts'
 import { BodyCollector } from './body-collector.ts'
 import type { ReceivedBody } from './body-collector.ts'
 import { encodeText, isBodySource } from './body.ts'
 import type { BodySink, BodySource } from './body.ts'
 import { Conn, failConn, packConn, settleConn } from './conn.ts'
-import { finalize } from './finalize.ts'
 import type { FinalResponse } from './finalize.ts'
 import { HeaderMap } from './header-map.ts'
 import type { HeadersInput } from './header-map.ts'
+import { Host } from './host.ts'
 import type { Incoming, ServerContext } from './incoming.ts'
-import { closeInfo, Info } from './info.ts'
 import type { Listener } from './info.ts'
-import { closeIterator, discardSource, iteratorOf } from './iterator-of.ts'
-import type { AnyIterator } from './iterator-of.ts'
 import type { Method } from './method.ts'
-import { compile } from './program.ts'
-import type { Place, Program } from './program.ts'
-import { StateMap } from './state.ts'
+import type { Place } from './program.ts'
 import type { Key, ValueOf } from './state.ts'
 import { Swansong } from './swansong.ts'
 import { OpenResponse, TestResponse } from './test-response.ts'
@@ -49,6 +45,8 @@ export interface TestRequest {
   body?: string | Uint8Array | AsyncIterable<Uint8Array>
   /** The request body as a value: sent as JSON, with its content type. */
   json?: unknown
+  /** What is sent after the body, which is chunked then. Default: nothing. */
+  trailers?: HeadersInput
   /** Default `127.0.0.1`. */
   peerIp?: string
   /** Default: as the listener is; false without one. */
@@ -99,34 +97,22 @@ export class TestApp {
   readonly swansong: Swansong
   /** Errors that handlers did not catch, in the order in which they happened. */
   readonly errors: TestError[] = []
-  readonly #program: Program
-  readonly #context: ServerContext
-  readonly #info: Info
+  readonly #host: Host
   readonly #open = new Set<Exchange>()
   /** The first error of a request, which explains its response. */
   readonly #failures = new WeakMap<Conn, TestError>()
   readonly #onIdle: (() => void)[] = []
-  #ready: Promise<void> | undefined
 
   /** Use `testApp(app)`, which also checks the tuple. */
   constructor(app: unknown, options: TestAppOptions) {
     this.swansong = options.swansong ?? new Swansong()
-    this.#program = compile(app, 'app', (error, { conn, place }) =>
-      this.#report(conn, error, place),
-    )
-    const shared = new StateMap()
     const { swansong } = this
-    this.#context = {
+    this.#host = new Host(app, {
       swansong,
-      sharedState: shared,
       maxBodyBytes: options.maxBodyBytes ?? 1024 * 1024,
-      onError: this.#program.onError,
-    }
-    this.#info = new Info({
       listeners: options.listeners ?? [],
       url: options.url,
-      swansong,
-      shared,
+      onError: (error, { conn, place }) => this.#report(conn, error, place),
     })
     // After the callbacks of the app's own onStop: what they publish still reaches the streams.
     swansong.onStop(() => queueMicrotask(() => this.stopping()))
@@ -144,8 +130,7 @@ export class TestApp {
 
   /** Runs every `init`, once. Requests do it by themselves. */
   init(): Promise<void> {
-    this.#ready ??= this.#program.init(this.#info).then(() => closeInfo(this.#info))
-    return this.#ready
+    return this.#host.init()
   }
 
   get(target: string, request?: TestRequest): Promise<TestResponse> {
@@ -185,8 +170,8 @@ export class TestApp {
         method,
         target,
         request,
-        this.#context,
-        this.#info.listeners[0],
+        this.#host.context,
+        this.#host.listeners[0],
       )
       if (signal?.aborted === true) {
         incoming.leave()
@@ -228,7 +213,7 @@ export class TestApp {
 
   /** What an `init` has put into the shared state. */
   sharedState<K extends Key>(key: K): ValueOf<K> | undefined {
-    return this.#context.sharedState.get(key) as ValueOf<K> | undefined
+    return this.#host.context.sharedState.get(key) as ValueOf<K> | undefined
   }
 
   /** The requests that are not over, as they are now, oldest first.
@@ -268,9 +253,9 @@ export class TestApp {
 
   async #respond(exchange: Exchange): Promise<TestResponse> {
     const { conn } = exchange
-    await this.#program.handle(conn)
+    await this.#host.handle(conn)
     for (;;) {
-      const response = this.#finalize(conn)
+      const response = this.#host.finalize(conn, this.#host.hasUpgrader(conn))
       const received = await this.#send(response, exchange)
       if (received !== undefined) {
         exchange.forgetSignal() // who leaves now has got all there was
@@ -287,25 +272,6 @@ export class TestApp {
     const failure = { error, place }
     this.errors.push(failure)
     if (!this.#failures.has(conn)) this.#failures.set(conn, failure)
-  }
-
-  #finalize(conn: Conn): FinalResponse {
-    try {
-      return finalize(conn, byteLength, this.#isTaken(conn))
-    } catch (error) {
-      this.#report(conn, error, 'the response')
-      failConn(conn, 500)
-      return finalize(conn, byteLength)
-    }
-  }
-
-  /** Whether a handler would take the connection over. None does: there is no connection. */
-  #isTaken(conn: Conn): boolean {
-    const takeTransport = (): never => {
-      throw new TypeError('Cannot take the connection over: testApp has none, use a server')
-    }
-    const isSwitch = conn.status === (conn.method === 'CONNECT' ? 200 : 101)
-    return isSwitch && this.#program.upgraderOf({ conn, takeTransport }) !== undefined
   }
 
   /** Returns undefined where the body has failed before the head was out. */
@@ -457,11 +423,10 @@ class TestIncoming implements Incoming {
   isDisconnected = false
   readonly #onDisconnect: (() => void)[] = []
   readonly #bytes: Uint8Array | undefined
-  /** The body where it comes in parts: not opened yet, or being read; neither when it is over. */
-  #parts: AsyncIterable<Uint8Array> | undefined
-  #iterator: AnyIterator<Uint8Array> | undefined
-  /** Ends the wait for the next part of the body. */
-  #breakOff: (error: unknown) => void = () => {}
+  readonly #trailers: readonly string[]
+  #isReadToEnd = false
+  /** The body where it comes in parts. */
+  readonly #arriving: ArrivingBody
 
   constructor(
     method: Method,
@@ -479,8 +444,12 @@ class TestIncoming implements Incoming {
     if (!headers.has('host')) headers.set('Host', 'wakerobin.test')
     const bytes = typeof body === 'string' ? encodeText(body) : body
     const isFramed = headers.has('content-length') || headers.has('transfer-encoding')
-    if (bytes instanceof Uint8Array && !isFramed) headers.set('Content-Length', bytes.length)
+    const { trailers } = request
+    // Trailers belong to chunked bodies: RFC 9112 §7.1.2.
+    if (trailers !== undefined && !isFramed) headers.set('Transfer-Encoding', 'chunked')
+    else if (bytes instanceof Uint8Array && !isFramed) headers.set('Content-Length', bytes.length)
     else if (bytes !== undefined && !isFramed) headers.set('Transfer-Encoding', 'chunked')
+    this.#trailers = new HeaderMap(trailers).toRawHeaders()
     this.method = method
     this.target = target
     this.rawHeaders = headers.toRawHeaders()
@@ -489,8 +458,9 @@ class TestIncoming implements Incoming {
     this.listener = request.listener ?? listener
     this.isSecure = request.isSecure ?? this.listener?.isSecure ?? false
     this.server = server
-    if (bytes instanceof Uint8Array) this.#bytes = bytes
-    else this.#parts = bytes
+    const isWhole = bytes instanceof Uint8Array
+    this.#bytes = isWhole ? bytes : undefined
+    this.#arriving = new ArrivingBody(isWhole ? undefined : bytes)
   }
 
   /** As on a server: what is read from now on has been packed and unpacked. */
@@ -504,55 +474,18 @@ class TestIncoming implements Incoming {
 
   async *openBody(): AsyncGenerator<Uint8Array, void, undefined> {
     if (this.#bytes !== undefined) yield this.#bytes // all of it is here, even if the client is not
-    else yield* this.#read()
+    else yield* this.#arriving.read()
+    this.#isReadToEnd = true
+  }
+
+  get rawTrailers(): readonly string[] | undefined {
+    return this.#isReadToEnd ? this.#trailers : undefined
   }
 
   /** The client leaves. A body that was not in parts has arrived, and can still be read. */
   leave(): void {
     this.isDisconnected = true
     for (const callback of this.#onDisconnect.splice(0)) callback()
-    this.#breakOff(brokenOff())
-    this.#closeBody()
+    this.#arriving.leave()
   }
-
-  async *#read(): AsyncGenerator<Uint8Array, void, undefined> {
-    if (this.#parts !== undefined) {
-      this.#iterator = iteratorOf(this.#parts)
-      this.#parts = undefined
-    }
-    try {
-      for (;;) {
-        if (this.isDisconnected) throw brokenOff()
-        if (this.#iterator === undefined) return
-        const step = await this.#next(this.#iterator)
-        if (step.done !== true) yield step.value
-        else this.#iterator = undefined // it has closed itself
-      }
-    } finally {
-      this.#closeBody()
-    }
-  }
-
-  #next(iterator: AnyIterator<Uint8Array>): Promise<IteratorResult<Uint8Array, unknown>> {
-    return new Promise((resolve, reject) => {
-      this.#breakOff = reject
-      Promise.resolve(iterator.next()).then(resolve, reject)
-    })
-  }
-
-  #closeBody(): void {
-    discardSource(this.#parts)
-    closeIterator(this.#iterator)
-    this.#parts = undefined
-    this.#iterator = undefined
-  }
-}
-
-/** What node says of a request that breaks off. */
-function brokenOff(): Error {
-  return Object.assign(new Error('aborted'), { code: 'ECONNRESET' })
-}
-
-function byteLength(text: string): number {
-  return encodeText(text).length
 }

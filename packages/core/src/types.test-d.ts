@@ -1,5 +1,6 @@
 /** What the compiler promises about a tuple, checked by tsc alone: nothing here runs. */
 
+import { fromFetch, toFetch } from './fetch.ts'
 import { Conn, handlers, HeaderMap, Init, State, status } from './index.ts'
 import type {
   AnyHandler,
@@ -768,3 +769,23 @@ const answersSome: Handler = async (conn) => {
   if (conn.path === '/') return conn.ok('x')
 }
 testApp([stamped, answersSome])
+
+// -------------------------------------------------------------------------------------- fetch
+
+toFetch([State.new(new User()), greet])
+// @ts-expect-error nothing provides a User
+toFetch([greet])
+toFetch('hello', { peerIp: (request, env: { readonly ip: string }) => env.ip + request.url })
+const served: Promise<Response> = toFetch('hello')(new Request('http://localhost/'), 'anything')
+
+const mounted = fromFetch((request, conn: Conn<Has<User>>) => {
+  return new Response(conn.state(User).name + request.url)
+})
+testApp([State.new(new User()), mounted])
+// @ts-expect-error nothing provides a User
+testApp([mounted])
+testApp([fromFetch(() => undefined), fromFetch({ fetch: async () => new Response() }), 'next'])
+testApp(fromFetch(toFetch('hello')))
+// @ts-expect-error a text is no Response
+fromFetch(() => 'hello')
+void served

@@ -2,6 +2,8 @@ import assert from 'node:assert/strict'
 import { Agent, request as httpRequest } from 'node:http'
 import { test } from 'node:test'
 
+import type { Conn } from '@wakerobin/core'
+
 import { start, turns, until } from '../fixtures/harness.ts'
 
 // ----------------------------------------------------------------------- many on one connection
@@ -69,6 +71,55 @@ test('a request body that has come in pieces before it is read is read whole', a
   }
   read()
   assert.equal((await client.response()).body, 'onetwo')
+})
+
+test('trailers are there when the body was read to its end, in one go, as a stream or by parts', async (t) => {
+  const ways: ((conn: Conn) => Promise<string>)[] = [
+    (conn) => conn.requestBody.text(),
+    (conn) => new Response(conn.requestBody.stream()).text(),
+    async (conn) => {
+      let text = ''
+      for await (const chunk of conn.requestBody) text += Buffer.from(chunk).toString()
+      return text
+    },
+  ]
+  const server = await start(t, async (conn) => {
+    const before = conn.requestTrailers
+    const body = await ways[Number(conn.querystring)]!(conn)
+    conn.json([before ?? 'none', body, conn.requestTrailers ?? 'none'])
+  })
+  const client = await server.connect()
+  for (const way of ways.keys()) {
+    client.request('POST', `/?${way}`, 'Transfer-Encoding: chunked')
+    client.send('3\r\none\r\n0\r\nX-Sum: 1\r\nX-Sum: 2\r\nHost: evil.test\r\n\r\n')
+    assert.deepEqual(JSON.parse((await client.response()).body), [
+      'none',
+      'one',
+      { 'x-sum': ['1', '2'], host: 'evil.test' },
+    ])
+    client.request('POST', `/?${way}`, 'Content-Length: 3').send('one')
+    assert.deepEqual(JSON.parse((await client.response()).body), ['none', 'one', 'none'])
+  }
+})
+
+test('cancelOnDisconnect() ends when the client closes its connection', async (t) => {
+  const outcomes: unknown[] = []
+  const signals: AbortSignal[] = []
+  const server = await start(t, async (conn) => {
+    outcomes.push(
+      await conn.cancelOnDisconnect((signal) => {
+        signals.push(signal)
+        return new Promise(() => {})
+      }),
+    )
+  })
+  const client = await server.connect()
+  client.get('/')
+  await until('the handler runs', () => signals.length === 1)
+  client.socket.destroy()
+  await until('the handler is done', () => outcomes.length === 1)
+  assert.deepEqual(outcomes, [undefined])
+  assert.equal(signals[0]!.aborted, true)
 })
 
 test('a request body is read as it was sent, with a length and in chunks', async (t) => {

@@ -148,6 +148,11 @@ export class Exchange implements Incoming {
     this.#onExpired?.()
   }
 
+  get rawTrailers(): readonly string[] | undefined {
+    const { readableEnded, rawTrailers } = this.#request
+    return readableEnded ? rawTrailers : undefined
+  }
+
   async *openBody(): AsyncGenerator<Uint8Array, void, undefined> {
     const request = this.#request
     refuseDropped(request)

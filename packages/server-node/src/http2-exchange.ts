@@ -3,7 +3,7 @@
 import type { ServerHttp2Stream } from 'node:http2'
 import { constants } from 'node:http2'
 
-import { BodyAbortedError, HeaderMap } from '@wakerobin/core'
+import { BodyAbortedError } from '@wakerobin/core'
 import type { Listener, OnError } from '@wakerobin/core'
 import type { Incoming } from '@wakerobin/core/adapter'
 
@@ -69,7 +69,7 @@ export class Http2Exchange implements Incoming {
   #isGone = false
   readonly #onGone: (() => void)[] = []
   readonly #onOver: ((isSent: boolean) => void)[] = []
-  #trailers: HeaderMap | undefined
+  #rawTrailers: readonly string[] = []
 
   constructor(
     head: Http2Head,
@@ -86,7 +86,7 @@ export class Http2Exchange implements Incoming {
     this.#awaitsContinue = head.expectation === 'continue'
     stream.once('close', () => this.#close())
     stream.once('trailers', (_fields: unknown, _flags: number, raw: unknown) => {
-      if (Array.isArray(raw)) this.#trailers = HeaderMap.fromRawHeaders(raw)
+      if (Array.isArray(raw)) this.#rawTrailers = raw
     })
     // What is wrong with a stream is told by its close.
     stream.on('error', () => {})
@@ -116,8 +116,8 @@ export class Http2Exchange implements Incoming {
     return !this.stream.endAfterHeaders
   }
 
-  get trailers(): HeaderMap | undefined {
-    return this.#trailers
+  get rawTrailers(): readonly string[] | undefined {
+    return this.stream.readableEnded ? this.#rawTrailers : undefined
   }
 
   get isDisconnected(): boolean {
