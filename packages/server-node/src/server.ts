@@ -216,13 +216,23 @@ export class NodeServer implements Part {
   }
 
   /** Handles what may be the last request of its connection. */
-  #handleLast(...request: Held): void {
-    this.#closeAfterResponse(request[1])
+  #handleLast(
+    response: ServerResponse,
+    connection: Connection,
+    framing: number,
+    awaitsContinue: boolean,
+  ): void {
+    this.#closeAfterResponse(connection)
     // When all that has come is parsed, the last of it is known: that one says close.
-    setImmediate(() => this.#handle(...request))
+    setImmediate(() => this.#handle(response, connection, framing, awaitsContinue))
   }
 
-  #handle(...[response, connection, framing, awaitsContinue]: Held): void {
+  #handle(
+    response: ServerResponse,
+    connection: Connection,
+    framing: number,
+    awaitsContinue: boolean,
+  ): void {
     const exchange = new Exchange(response, connection, this.#context, framing, awaitsContinue)
     const conn = new Conn(exchange)
     const handled = this.#program.handle(conn)
