@@ -48,6 +48,8 @@ export class Exchange implements Incoming {
   awaitsContinue: boolean
   /** Whether more of the body has come than was to be read. */
   isTooLong = false
+  /** Whether all of the body was read. Node says `complete` a little later. */
+  isRead = false
   /** The raw headers as one string: no line break can be in one. */
   #packed: string | undefined
   #isExpired = false
@@ -164,7 +166,10 @@ export class Exchange implements Incoming {
     }
     if (this.awaitsContinue) this.#continue()
     await undefined // node has parsed by then what came together with the head: mostly the whole body
-    if (request.readableLength === contentLength) return request.read() as Buffer
+    if (request.readableLength === contentLength) {
+      this.isRead = true
+      return request.read() as Buffer
+    }
     return collect(request, limitBytes, () => (this.isTooLong = true))
   }
 
