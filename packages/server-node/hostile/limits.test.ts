@@ -31,21 +31,25 @@ describe('sizes and counts', { concurrency: true }, () => {
   })
 
   test('[requests 2.2] without limits there are none', async (t) => {
-    const server = await start(t, async (conn) => conn.ok(`${(await conn.requestBody.bytes()).length}`), {
-      limits: {
-        headBytes: Infinity,
-        headerCount: Infinity,
-        targetBytes: Infinity,
-        bodyBytes: Infinity,
-        connections: Infinity,
-        headMs: Infinity,
-        requestMs: Infinity,
-        keepAliveMs: Infinity,
-        writeStallMs: Infinity,
-        handlerMs: Infinity,
-        halfClosedMs: Infinity,
+    const server = await start(
+      t,
+      async (conn) => conn.ok(`${(await conn.requestBody.bytes()).length}`),
+      {
+        limits: {
+          headBytes: Infinity,
+          headerCount: Infinity,
+          targetBytes: Infinity,
+          bodyBytes: Infinity,
+          connections: Infinity,
+          headMs: Infinity,
+          requestMs: Infinity,
+          keepAliveMs: Infinity,
+          writeStallMs: Infinity,
+          handlerMs: Infinity,
+          halfClosedMs: Infinity,
+        },
       },
-    })
+    )
     const client = await server.connect()
     const fields = Array.from({ length: 3_000 }, (_, at) => `x${at}: y`)
     const size = 3 * 1024 * 1024

@@ -17,9 +17,9 @@ describe('response splitting', () => {
     'withResponseHeader, value': (conn, text) => conn.withResponseHeader('X', text),
     'withResponseHeader, name': (conn, text) => conn.withResponseHeader(text, 'x'),
     'withResponseHeader, one of several': (conn, text) => conn.withResponseHeader('X', ['a', text]),
-    'set': (conn, text) => conn.responseHeaders.set('X', text),
+    set: (conn, text) => conn.responseHeaders.set('X', text),
     'set, name': (conn, text) => conn.responseHeaders.set(text, 'x'),
-    'append': (conn, text) => conn.responseHeaders.append('X', text),
+    append: (conn, text) => conn.responseHeaders.append('X', text),
     'append to what is there': (conn, text) => conn.responseHeaders.set('X', 'a').append('x', text),
     'appendAll, record': (conn, text) => conn.responseHeaders.appendAll({ X: text }),
     'appendAll, name': (conn, text) => conn.responseHeaders.appendAll({ [text]: 'x' }),
@@ -30,11 +30,11 @@ describe('response splitting', () => {
     'a name that claims to be received': (conn, text) =>
       conn.responseHeaders.appendAll(HeaderMap.fromRawHeaders([text, 'x'])),
     'Content-Type': (conn, text) => conn.withResponseHeader('Content-Type', text),
-    'Location': (conn, text) => conn.withStatus(302).withResponseHeader('Location', `/${text}`),
+    Location: (conn, text) => conn.withStatus(302).withResponseHeader('Location', `/${text}`),
     'Set-Cookie': (conn, text) => conn.withResponseHeader('Set-Cookie', `a=${text}`),
     'Content-Length': (conn, text) => conn.withResponseHeader('Content-Length', text),
-    'Connection': (conn, text) => conn.withResponseHeader('Connection', text),
-    'status': (conn, text) => conn.withStatus(text as never),
+    Connection: (conn, text) => conn.withResponseHeader('Connection', text),
+    status: (conn, text) => conn.withStatus(text as never),
   }
   const texts = [injected, 'x\ry', 'x\ny', 'x\0y', 'x\x7fy', 'x\x01', '\r\n', 'x\r\n y']
   // As UTF-8, or cut to a byte, these would be line breaks.
@@ -89,7 +89,12 @@ describe('response splitting', () => {
     })
     const client = await server.connect()
     const response = await client
-      .send(Buffer.from('GET /%0d%0aSet-Cookie:a HTTP/1.1\r\nHost: a\r\nX: \xff\xfe %0d%0a\r\n\r\n', 'latin1'))
+      .send(
+        Buffer.from(
+          'GET /%0d%0aSet-Cookie:a HTTP/1.1\r\nHost: a\r\nX: \xff\xfe %0d%0a\r\n\r\n',
+          'latin1',
+        ),
+      )
       .response()
     assert.equal(response.status, 200)
     assert.equal(response.field('x-path'), '/%0d%0aSet-Cookie:a')
@@ -106,7 +111,8 @@ describe('handlers that are wrong', () => {
     'returns a Response': (() => new Response('x')) as never,
     'returns another conn': ((conn: Conn) => Object.create(conn)) as never,
     'resolves to a number': (async () => 42) as never,
-    'resolves to another conn': (async (conn: Conn) => new Conn({ ...conn, method: 'GET' } as never)) as never,
+    'resolves to another conn': (async (conn: Conn) =>
+      new Conn({ ...conn, method: 'GET' } as never)) as never,
     'throws an error': () => {
       throw new Error('SECRET')
     },
@@ -122,7 +128,7 @@ describe('handlers that are wrong', () => {
       // oxlint-disable-next-line no-throw-literal -- that is the point
       throw undefined
     },
-    'rejects': () => Promise.reject(new Error('SECRET')),
+    rejects: () => Promise.reject(new Error('SECRET')),
     'rejects with null': () => Promise.reject(null),
     'throws in a thenable': (() => ({
       // oxlint-disable-next-line no-thenable -- that is the point
@@ -141,7 +147,10 @@ describe('handlers that are wrong', () => {
 
   for (const [name, handler] of Object.entries(wrong)) {
     test(`[requests 6.3] one that ${name} is an empty 500, reported with its place`, async (t) => {
-      const server = await start(t, [(conn) => (conn.path === '/after' ? conn.ok('after') : undefined), handler])
+      const server = await start(t, [
+        (conn) => (conn.path === '/after' ? conn.ok('after') : undefined),
+        handler,
+      ])
       const client = await server.connect()
       const response = await client.get('/').response()
       assert.deepEqual([response.status, response.body], [500, ''])
@@ -153,11 +162,9 @@ describe('handlers that are wrong', () => {
   }
 
   test('[requests 6.3] one that never settles holds nothing but its own request, and a stop cuts it at the deadline', async (t) => {
-    const server = await start(
-      t,
-      (conn) => (conn.path === '/' ? never : conn.ok('ok')),
-      { shutdown: { lingerMs: 0, deadlineMs: 50 } },
-    )
+    const server = await start(t, (conn) => (conn.path === '/' ? never : conn.ok('ok')), {
+      shutdown: { lingerMs: 0, deadlineMs: 50 },
+    })
     const client = await server.connect()
     client.get('/')
     await until('it is handled', () => server.handle.report().requestCount === 1)
@@ -209,7 +216,10 @@ describe('errors in the middle of a body', () => {
   })
 
   test('[requests 6.4] in nobody else: a client of the same server goes on', async (t) => {
-    const server = await start(t, [(conn) => (conn.path === '/other' ? conn.ok('ok') : undefined), app])
+    const server = await start(t, [
+      (conn) => (conn.path === '/other' ? conn.ok('ok') : undefined),
+      app,
+    ])
     const other = await server.connect()
     for (let round = 0; round < 20; round++) {
       const client = await server.connect()
@@ -296,7 +306,13 @@ describe('JSON of strangers', () => {
       '',
     ])
       assert.equal(await send(text), 400, text)
-    for (const text of ['{"proto":1}', '{"a":"__proto__"}', '{"constructor":{"prototype":1}}', '[]', '1'])
+    for (const text of [
+      '{"proto":1}',
+      '{"a":"__proto__"}',
+      '{"constructor":{"prototype":1}}',
+      '[]',
+      '1',
+    ])
       assert.equal(await send(text), 200, text)
     assert.deepEqual(server.errors, [])
   })

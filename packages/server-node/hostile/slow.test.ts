@@ -59,7 +59,9 @@ describe('clients that are slow', { concurrency: true }, () => {
       t,
       async (conn) => {
         const { signal } = conn
-        await conn.requestBody.text().catch((error: unknown) => failures.push(error, signal.aborted))
+        await conn.requestBody
+          .text()
+          .catch((error: unknown) => failures.push(error, signal.aborted))
         return conn.ok('late')
       },
       { limits: { requestMs: 100 } },
@@ -82,7 +84,10 @@ describe('clients that are slow', { concurrency: true }, () => {
   test('[requests 3.3] a body that goes on when its response has begun ends the connection', async (t) => {
     const server = await start(
       t,
-      (conn) => conn.ok(new ReadableStream({ pull: () => never, start: (c) => c.enqueue(Buffer.from('x')) })),
+      (conn) =>
+        conn.ok(
+          new ReadableStream({ pull: () => never, start: (c) => c.enqueue(Buffer.from('x')) }),
+        ),
       { limits: { requestMs: 100 } },
     )
     const client = await server.connect()
@@ -104,10 +109,10 @@ describe('clients that are slow', { concurrency: true }, () => {
   test('[requests 3.4] an idle connection is closed after keepAliveMs', async (t) => {
     const server = await start(t, 'ok', { limits: { keepAliveMs: 100 } })
     const client = await server.connect()
-    const start_ = performance.now()
+    const begunAt = performance.now()
     await client.get('/').response()
     await client.ended()
-    assert.ok(performance.now() - start_ > 90)
+    assert.ok(performance.now() - begunAt > 90)
     assert.equal(client.text, '')
     assert.equal(client.error, undefined)
   })
@@ -119,7 +124,8 @@ describe('clients that are slow', { concurrency: true }, () => {
     const server = await start(
       t,
       [
-        (conn) => void conn.withResponseHeader('X-Secret', '1').afterSend((isSent) => ends.push(isSent)),
+        (conn) =>
+          void conn.withResponseHeader('X-Secret', '1').afterSend((isSent) => ends.push(isSent)),
         async function slow(conn) {
           signals.push(conn.signal)
           await gate.pass()

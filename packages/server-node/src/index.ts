@@ -8,10 +8,5 @@ export type { OpenReport, RequestEntry } from './open-report.ts'
 export type { Phase } from './phase.ts'
 export { readiness } from './readiness.ts'
 export { run, type RunOptions } from './run.ts'
-export {
-  serve,
-  type ServeOptions,
-  type ServerHandle,
-  type ShutdownOptions,
-} from './serve.ts'
+export { serve, type ServeOptions, type ServerHandle, type ShutdownOptions } from './serve.ts'
 export { onShutdown, type ShutdownReport, type Tally } from './shutdown.ts'

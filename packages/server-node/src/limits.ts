@@ -127,7 +127,5 @@ function checkTime(option: keyof Limits, value: number): number {
 
 function check(option: string, value: number, isRight: boolean, right: string): number {
   if (typeof value === 'number' && isRight) return value
-  throw new RangeError(
-    `Cannot serve with limits.${option} ${describe(value)}: it must be ${right}`,
-  )
+  throw new RangeError(`Cannot serve with limits.${option} ${describe(value)}: it must be ${right}`)
 }

@@ -123,7 +123,12 @@ export function prepare(app: unknown, options: ServeOptions): NodeServer {
   }
   const program = compile(app, 'app', onError)
   const { onError: report } = program
-  const context = { swansong, sharedState: new StateMap(), maxBodyBytes: limits.bodyBytes, onError: report }
+  const context = {
+    swansong,
+    sharedState: new StateMap(),
+    maxBodyBytes: limits.bodyBytes,
+    onError: report,
+  }
   return new NodeServer(program, context, settings)
 }
 
