@@ -19,7 +19,11 @@ async function check(target: Target, { text, statuses, handled }: Case): Promise
   // What is right leaves the connection as it was: the next request on it is answered.
   const isRight = statuses.every((status) => status < 400) && !/^Connection: close/im.test(text)
   const bytes = Buffer.from(isRight ? text + probe : text, 'latin1')
-  const reply = await ask(target.port, bytes, (isRight ? { until: (got: string) => got.endsWith('GET /probe 0') } : {}))
+  const reply = await ask(
+    target.port,
+    bytes,
+    isRight ? { until: (got: string) => got.endsWith('GET /probe 0') } : {},
+  )
   const responses = responsesOf(reply.text)
   const probed = isRight ? ['GET /probe 0'] : []
   assert.deepEqual(
