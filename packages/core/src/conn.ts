@@ -54,9 +54,8 @@ export let onErrorOf: (conn: Conn) => OnError
 /** Whether anybody wants to know how the response ended. */
 export let hasAfterSend: (conn: Conn) => boolean
 
-/** Notes the place of the handler whose promise is waited for, unless a handler within it has noted its own.
- * @param before The place that was noted before it ran. */
-export let markPending: (conn: Conn, place: string, before: string | undefined) => void
+/** Notes the place of the handler whose promise is waited for. */
+export let markPending: (conn: Conn, place: string) => void
 
 /** The place of the handler whose promise was waited for last; undefined where none was. */
 export let pendingPlaceOf: (conn: Conn) => string | undefined
@@ -379,8 +378,8 @@ export class Conn<in P = never> {
       conn.#target = undefined
       conn.#incoming.pack?.()
     }
-    markPending = (conn, place, before) => {
-      if (conn.#pendingPlace === before) conn.#pendingPlace = place
+    markPending = (conn, place) => {
+      conn.#pendingPlace = place
     }
     pendingPlaceOf = (conn) => conn.#pendingPlace
     onErrorOf = (conn) => conn.#incoming.server.onError

@@ -85,7 +85,7 @@ export class NodeServer implements Part {
     this.#context = {
       ...context,
       bodies: this.#bodies,
-      stalls: new WriteStalls(writeStallMs),
+      stalls: new WriteStalls(writeStallMs, (response) => this.#bodies.isStream(response)),
       onError: program.onError,
     }
     this.#settings = settings
