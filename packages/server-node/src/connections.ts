@@ -127,9 +127,9 @@ export class Connection {
    * @param answer What to say, as bytes on the wire; undefined where nobody would hear it. */
   refuse(answer: string | undefined): void {
     if (this.#isEnding) return
-    // All was said, and that it was the last.
-    if (this.isOver && this.#response!.writableEnded) return
     if (answer === undefined) this.socket.destroy()
+    // All was said, and that it was the last.
+    else if (this.isOver && this.#response!.writableEnded) return
     // What is left of the body of a request that was answered: a second answer would be taken for the next one's.
     else if (this.isIdle && this.#response?.req.complete === false) this.end()
     else if (this.isIdle) this.say(answer)
