@@ -275,9 +275,17 @@ test('a conn tells which of the listeners it came in on, where there are any', a
   assert.deepEqual([bare.conn.listener, bare.conn.isSecure], [undefined, false])
 })
 
+test('the host is that of the target where no header names one', () => {
+  assert.equal(connOf({ target: 'http://a.test:80/b' }).host, 'a.test:80')
+  assert.equal(connOf({ target: 'http://user:secret@a.test?b@c' }).host, 'a.test')
+  const both = connOf({ target: 'http://b.test/', rawHeaders: ['Host', 'a.test'] })
+  assert.equal(both.host, 'a.test')
+})
+
 test('the host is undefined where the request has none or several', () => {
   assert.equal(connOf({ rawHeaders: ['Host', 'a.test'] }).host, 'a.test')
   assert.equal(connOf({ rawHeaders: [] }).host, undefined)
+  assert.equal(connOf({ target: '*' }).host, undefined)
   assert.equal(connOf({ rawHeaders: ['Host', 'a.test', 'host', 'b.test'] }).host, undefined)
 })
 

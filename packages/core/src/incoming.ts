@@ -23,9 +23,9 @@ export interface Incoming {
   /** When the request was received, as `performance.now()` has it, in milliseconds. */
   readonly startTime: number
   readonly server: ServerContext
-  /** Whether the client has left, or can no longer be answered. */
+  /** Whether the client has left, or can no longer be answered: also where it was, as the handlers took too long. */
   readonly isDisconnected: boolean
-  /** Calls back once when the client leaves before its response is complete. */
+  /** Calls back once when the client leaves before its response is complete, or can no longer be answered. */
   onDisconnect(callback: () => void): void
   /** Keeps what was received in as little memory as it takes: the response is one that goes on for long. */
   pack?(): void

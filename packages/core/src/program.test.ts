@@ -3,7 +3,7 @@ import { mock, test } from 'node:test'
 import { promiseHooks } from 'node:v8'
 
 import { connOf, contextOf } from '../fixtures/conn-of.ts'
-import { Conn } from './conn.ts'
+import { Conn, pendingPlaceOf } from './conn.ts'
 import { handlers } from './handlers.ts'
 import { HeaderMap } from './header-map.ts'
 import { Info, Init } from './info.ts'
@@ -877,4 +877,29 @@ test('a handler with one of hasUpgrade and upgrade is refused', () => {
   assert.throws(() => compile([{ hasUpgrade: true, upgrade() {} }]), {
     message: 'Cannot use the handler app[0]: its hasUpgrade must be a function, not true',
   })
+})
+
+test('the place of the handler that is waited for is known, of a beforeSend and of a part, too', async () => {
+  const gates: (() => void)[] = []
+  const wait = (): Promise<void> => new Promise((resolve) => void gates.push(resolve))
+  const part = compile(wait, 'part')
+  const program = compile([
+    () => {},
+    { name: 'late', beforeSend: wait },
+    function first() {
+      return wait()
+    },
+    (conn: Conn) => part.runPart(conn) as Promise<Conn>,
+  ])
+  const conn = connOf()
+  assert.equal(pendingPlaceOf(conn), undefined)
+  const handled = program.handle(conn)
+  const places: unknown[] = []
+  for (let step = 0; step < 3; step++) {
+    places.push(pendingPlaceOf(conn))
+    gates.shift()!()
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+  assert.deepEqual(places, ['app[2] "first"', 'part "wait"', 'beforeSend of app[1] "late"'])
+  assert.equal(await handled, conn)
 })

@@ -122,10 +122,11 @@ export class Program {
       for (; at < runs.length && !conn.isHalted; at++) {
         // By a local, so that a stack trace names the handler: runs[at](conn) reads "Array.auth".
         const run = runs[at]!
+        const before = marks
         const result = run(conn)
         if (result === conn || result === undefined) continue
         if (isPromiseLike(result)) {
-          markPending(conn, this.#places[at]!)
+          if (marks === before) mark(conn, this.#places[at]!)
           return { promise: result, at }
         }
         throw wrongResult(result, this.#places[at]!)
@@ -169,11 +170,12 @@ export class Program {
 
   #oneBeforeSend(conn: Conn, at: number): Promise<void> | undefined {
     const { run, place } = this.#beforeSends[at]!
+    const before = marks
     try {
       const result = run(conn)
       if (result === conn || result === undefined) return undefined
       if (!isPromiseLike(result)) throw wrongResult(result, place)
-      markPending(conn, place)
+      if (marks === before) mark(conn, place)
       return this.#awaitBeforeSend(conn, result, place)
     } catch (error) {
       this.#fail(conn, error, place)
@@ -197,6 +199,15 @@ export class Program {
     const isOfClient = clientStatus !== undefined || (conn.isDisconnected && isAbort(error))
     if (!isOfClient) onErrorOf(conn)(error, { conn, place })
   }
+}
+
+/** How often a place was noted: whether it was by a handler within the one that has just run. */
+let marks = 0
+
+/** Notes the place of the handler whose promise is waited for. */
+function mark(conn: Conn, place: Place): void {
+  marks++
+  markPending(conn, place)
 }
 
 interface Pending {

@@ -163,6 +163,8 @@ export class Connection {
   refuse(answer: string | undefined): void {
     if (this.#isEnding) return
     if (answer === undefined) this.socket.destroy()
+    // All was said, and that it was the last.
+    else if (this.isOver && this.#response!.writableEnded) return
     // What is left of the body of a request that was answered: a second answer would be taken for the next one's.
     else if (this.isIdle && this.#response?.req.complete === false) this.end()
     else if (this.isIdle) this.say(answer)
@@ -183,6 +185,7 @@ export class Connection {
   }
 
   uncork(): void {
+    if (!this.#isCorked) return
     this.#isCorked = false
     this.socket.uncork()
   }

@@ -50,6 +50,8 @@ export class Exchange implements Incoming {
   awaitsContinue: boolean
   /** Whether more of the body has come than was to be read. */
   isTooLong = false
+  /** Whether all of the body was read. Node says `complete` a little later. */
+  isRead = false
   /** The raw headers as one string: no line break can be in one. */
   #packed: string | undefined
   #isExpired = false
@@ -156,7 +158,7 @@ export class Exchange implements Incoming {
   async *openBody(): AsyncGenerator<Uint8Array, void, undefined> {
     const request = this.#request
     refuseDropped(request)
-    if (this.awaitsContinue) await this.#continue()
+    if (this.awaitsContinue) this.#continue()
     try {
       // Not destroyed when a handler reads no further: that would take the socket with it, and the
       // answer. The rest is read and dropped, so that the answer arrives and the next request is seen.
@@ -173,20 +175,21 @@ export class Exchange implements Incoming {
     } catch (error) {
       throw new BodyAbortedError({ cause: error })
     }
-    if (this.awaitsContinue) await this.#continue()
+    if (this.awaitsContinue) this.#continue()
     await undefined // node has parsed by then what came together with the head: mostly the whole body
     // So many, because without a number Node 26 returns the first piece alone.
-    if (request.readableLength === contentLength) return request.read(contentLength) as Buffer
+    if (request.readableLength === contentLength) {
+      this.isRead = true
+      return request.read(contentLength) as Buffer
+    }
     return collect(request, limitBytes, () => (this.isTooLong = true))
   }
 
-  /** Asks the client for the body, unless it has begun to send it. */
-  async #continue(): Promise<void> {
-    this.awaitsContinue = false
-    await undefined // as above
+  /** Asks the client for the body. */
+  #continue(): void {
     const { response } = this
-    const { readableLength, complete, destroyed } = this.#request
-    if (readableLength > 0 || complete || destroyed || response.headersSent) return
+    if (response.headersSent || this.#request.destroyed) return
+    this.awaitsContinue = false
     response.writeContinue()
   }
 }

@@ -26,6 +26,8 @@ export function send(conn: Conn, exchange: Exchange): void {
     return
   }
   if (isBodySource(body)) {
+    // What is written together is taken together: a short response must not wait for a long one.
+    exchange.connection.uncork()
     new ResponseSink(conn, body, final, exchange).start()
     return
   }
@@ -34,6 +36,7 @@ export function send(conn: Conn, exchange: Exchange): void {
     ? (error?: Error | null) => settle(conn, exchange, !error && isTaken(exchange))
     : undefined
   if (sendWhole(final, exchange, onSent)) return
+  exchange.connection.uncork() // as above
   if (hasCallbacks) settleWhenOver(conn, exchange)
   try {
     writeHead(final, exchange)

@@ -91,7 +91,7 @@ export class NodeServer implements Part {
     this.#context = {
       ...context,
       bodies: this.#bodies,
-      stalls: new WriteStalls(writeStallMs),
+      stalls: new WriteStalls(writeStallMs, (response) => this.#bodies.isStream(response)),
       keepAliveFields: keepAliveFieldsOf(keepAliveMs),
     }
     this.#settings = settings

@@ -12,7 +12,7 @@ const lookMs = 100
  * read at most. A longer one ends the connection, and so does one that the client keeps until it is asked for it. */
 export function limitUnread(exchange: Exchange): void {
   const { response, connection } = exchange
-  if (response.req.complete) return
+  if (response.req.complete || exchange.isRead) return
   const isTooLong = exchange.framing === framing.long || exchange.isTooLong
   if (isTooLong || exchange.awaitsContinue) connection.closeAfterResponse()
   else if (exchange.framing === framing.chunked)

@@ -22,21 +22,21 @@ interface Stall {
  * where nothing waits: most responses go out at once. */
 export class WriteStalls {
   readonly #limitMs: number
+  readonly #isStream: (response: ServerResponse) => boolean
   readonly #waiting = new Map<Connection, Stall>()
   #timer: ReturnType<typeof setInterval> | undefined
 
-  /** @param limitMs How long a client may take nothing, in milliseconds. `Infinity` for ever. */
-  constructor(limitMs: number) {
+  /** @param limitMs How long a client may take nothing, in milliseconds. `Infinity` for ever.
+   * @param isStream Tells of a response whether it is an event stream: those deal with their readers themselves. */
+  constructor(limitMs: number, isStream: (response: ServerResponse) => boolean) {
     this.#limitMs = limitMs
+    this.#isStream = isStream
   }
 
-  /** Something of a response was written: sees to it that it is taken, if it was not at once. Event streams deal with
-   * their readers themselves. */
+  /** Something of a response was written: sees to it that it is taken, if it was not at once. */
   watch(connection: Connection, response: ServerResponse): void {
-    if (response.socket === null && !response.writableFinished && !response.destroyed) {
-      // It waits for a response before it, and is written when that is done.
-      response.once('socket', () => process.nextTick(() => this.#add(connection)))
-    } else if (connection.socket.writableLength > 0) this.#add(connection)
+    // Without a socket it waits for a response before it, and is written when that is done.
+    if (connection.socket.writableLength > 0 || response.socket === null) this.#add(connection)
   }
 
   /** The same for a stream of HTTP/2, on which node has a timer for every one: it is told by each frame that is taken. */
@@ -62,13 +62,15 @@ export class WriteStalls {
     const now = performance.now()
     for (const [connection, before] of this.#waiting) {
       const { socket } = connection
-      const stall = stallOf(socket, before, now)
-      if (!socket.destroyed && stall.left > 0 && now - stall.since < this.#limitMs) {
-        this.#waiting.set(connection, stall)
+      const [response] = connection.unfinished()
+      if (socket.destroyed || response === undefined) {
+        this.#waiting.delete(connection)
         continue
       }
-      this.#waiting.delete(connection)
-      if (stall.left > 0) cut(socket)
+      const isOurs = socket.writableLength > 0 && !this.#isStream(response)
+      const stall = stallOf(socket, isOurs ? before : undefined, now)
+      this.#waiting.set(connection, stall)
+      if (now - stall.since >= this.#limitMs) cut(socket)
     }
     if (this.#waiting.size > 0) return
     clearInterval(this.#timer)
