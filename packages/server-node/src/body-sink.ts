@@ -11,6 +11,7 @@ import { maxTimerMs } from './clock.ts'
 import type { Watcher } from './connections.ts'
 import { dropUnlessRead } from './exchange.ts'
 import type { Exchange } from './exchange.ts'
+import { headOf, isOrdinary, markSent } from './head.ts'
 import { isTaken, sendFailure, settle, writeStreamHead } from './respond.ts'
 
 /** A streaming body that flows. */
@@ -268,7 +269,7 @@ export class ResponseSink implements BodySink, ActiveSink, Watcher {
 
   /** Sends the head, once. Returns false where node refused it, and an error was sent. */
   #sendHead(): boolean {
-    if (this.#final === undefined) return true
+    if (this.#final === undefined || this.#sendPlainHead(this.#final)) return true
     const { response } = this
     try {
       writeStreamHead(this.#conn, this.#final, this.#exchange)
@@ -284,6 +285,24 @@ export class ResponseSink implements BodySink, ActiveSink, Watcher {
     this.#socket.setDefaultEncoding('latin1')
     response.flushHeaders()
     this.#socket.setDefaultEncoding('utf8')
+    if (this.isEndless) forgetHead(response)
+    return true
+  }
+
+  /** Writes the head of a body in chunks, as most streams are, where node need not: see head.ts. */
+  #sendPlainHead(final: FinalResponse): boolean {
+    const { response } = this
+    // A client that has half-closed sends nothing more: the connection ends with the response.
+    if (this.#length !== undefined || this.#socket.readableEnded || !isOrdinary(response))
+      return false
+    const head = headOf(final, chunkedEnd)
+    if (head === undefined) return false
+    this.#final = undefined
+    this.#isChunked = true
+    this.#cork()
+    this.#socket.write(head, 'latin1')
+    markSent(response, final.status, head)
+    response.chunkedEncoding = true
     if (this.isEndless) forgetHead(response)
     return true
   }
@@ -358,6 +377,9 @@ export class ResponseSink implements BodySink, ActiveSink, Watcher {
     return (chunk instanceof Uint8Array ? new Chunk(chunk) : chunk).framed(asBuffer) as Buffer
   }
 }
+
+/** The end of the head of a body in chunks. No Connection field: see `writeStreamHead`. */
+const chunkedEnd = 'Transfer-Encoding: chunked\r\n\r\n'
 
 /** RFC 9112 §6. */
 function hasBody({ requestHeaders }: Conn): boolean {

@@ -212,7 +212,7 @@ export class Connection {
 
   ended(): void {
     for (const watcher of listOf(this.#watchers)) watcher.ended?.()
-    if (!this.isIdle) this.#waitHalfClosed()
+    if (!this.isIdle && !this.socket.destroyed) this.#waitHalfClosed()
   }
 
   closed(): void {

@@ -6,7 +6,7 @@ import { HeaderMap } from '@wakerobin/core'
 import type { Conn } from '@wakerobin/core'
 
 import { onSocketWrite, start, turns, until, withoutDate } from '../fixtures/harness.ts'
-import { keepAliveFieldsOf } from './send-whole.ts'
+import { keepAliveFieldsOf } from './head.ts'
 
 const get = (path: string): string => `GET ${path} HTTP/1.1\r\nHost: test\r\n\r\n`
 

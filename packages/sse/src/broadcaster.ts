@@ -10,7 +10,7 @@ import type { Eventable, EventFields } from './event.ts'
 import { Feed } from './feed.ts'
 import type { EndReason } from './options.ts'
 import type { Subscriber } from './subscriber.ts'
-import { Subscription } from './subscription.ts'
+import { everything, Subscription } from './subscription.ts'
 import type { SubscribeOptions } from './subscription.ts'
 import { checkTopics } from './topics.ts'
 
@@ -126,7 +126,7 @@ export class Broadcaster<
 
   /** Subscribes from now on, or from after an event. The subscription is an async iterable of the events.
    * @throws {TypeError} When an option cannot be used. */
-  subscribe(options: SubscribeOptions = {}): Subscription {
+  subscribe(options: SubscribeOptions = everything): Subscription {
     return new Subscription(this.#feed, options)
   }
 

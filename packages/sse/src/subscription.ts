@@ -44,6 +44,9 @@ export interface Opened {
  * @param requested The id that the client says, where it is one. */
 export let openSubscription: (subscription: Subscription, requested: string | undefined) => Opened
 
+/** What is subscribed to where nothing is said. */
+export const everything: SubscribeOptions = {}
+
 /** The events that a broadcaster publishes from the moment of `subscribe()` on, or from after `lastEventId`.
  *
  * For `for await` or `conn.withSseStream`; each reading begins at that place. Until one begins it
@@ -58,12 +61,13 @@ export class Subscription implements AsyncIterable<SseEvent> {
 
   /** Use `broadcaster.subscribe()`. */
   constructor(feed: Feed, options: SubscribeOptions) {
-    const { topics, allow, lastEventId, signal } = checkSubscribe(options)
     this.#feed = feed
+    this.#position = feed.history.end
+    if (options === everything) return
+    const { topics, allow, lastEventId, signal } = checkSubscribe(options)
     this.#signal = signal
     if (topics !== undefined || allow !== undefined) this.#filter = new Filter(topics, allow)
     this.#lastEventId = lastEventId
-    this.#position = feed.history.end
   }
 
   [Symbol.asyncIterator](): AsyncIterableIterator<SseEvent, undefined> {
