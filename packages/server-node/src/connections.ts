@@ -267,7 +267,7 @@ export class Connection {
 }
 
 /** Whether a response is over. From Node 24 on, `writableFinished` only knows of those that node itself has ended. */
-function isFinished(response: ServerResponse): boolean {
+export function isFinished(response: ServerResponse): boolean {
   const { writableFinished, writableEnded, writableLength, socket } = response
   return writableFinished || (writableEnded && socket === null && writableLength === 0)
 }

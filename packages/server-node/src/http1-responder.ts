@@ -2,6 +2,7 @@
 
 import type { Conn } from '@wakerobin/core'
 
+import { isFinished } from './connections.ts'
 import type { Exchange } from './exchange.ts'
 import type { Responder } from './requests.ts'
 import { settle, settleWhenOver } from './respond.ts'
@@ -48,7 +49,7 @@ export class Http1Responder implements Responder<Exchange> {
 
   settleLate(conn: Conn, exchange: Exchange): void {
     const { response } = exchange
-    if (response.writableFinished || response.destroyed) settle(conn, exchange, false)
+    if (isFinished(response) || response.destroyed) settle(conn, exchange, false)
     else settleWhenOver(conn, exchange)
   }
 

@@ -15,6 +15,7 @@ import type { FinalResponse, Program, Upgrader } from '@wakerobin/core/adapter'
 
 import { maxTimerMs } from './clock.ts'
 import { badRequest, notImplemented } from './client-error.ts'
+import { isFinished } from './connections.ts'
 import type { Connection, Connections } from './connections.ts'
 import type { Exchange } from './exchange.ts'
 import { upgradeGuardLabel } from './open-report.ts'
@@ -175,7 +176,7 @@ class Detached {
     this.response = response
     const before = connection.newest
     // It may have been sent, and node not have been told yet: then it still has the socket.
-    if (before === undefined || (before.writableFinished && before.socket === null))
+    if (before === undefined || (isFinished(before) && before.socket === null))
       response.assignSocket(socket)
     else before.once('finish', () => process.nextTick(() => this.#onTurn()))
     response.once('finish', () => this.#onFinish())
