@@ -292,7 +292,7 @@ test('on the wire, the stop is an event, then a retry, then the last chunk, then
   const opened = new Promise<void>((resolve) => {
     socket.on('data', (text) => {
       received += String(text)
-      if (received.includes('2\r\n:\n\r\n')) resolve()
+      if (/\r\n\r\n[\da-f]+\r\n:\n/.test(received)) resolve() // the opening
     })
   })
   const ended = new Promise<void>((resolve) => {
