@@ -441,6 +441,26 @@ test('[broadcast 6.6] a signal ends a loop that waits, and is forgotten by one t
   assert.equal(getEventListeners(signal, 'abort').length, 0)
 })
 
+test('[broadcast 6.6] thousands of loops on one signal are one listener, and all of them end', async (t) => {
+  const warnings: string[] = []
+  const onWarning = ({ name }: Error): void => void warnings.push(name)
+  process.on('warning', onWarning)
+  t.after(() => process.off('warning', onWarning))
+  const broadcaster = new Broadcaster()
+  const controller = new AbortController()
+  const { signal } = controller
+  const loops = Array.from({ length: 2000 }, () =>
+    broadcaster.subscribe({ signal })[Symbol.asyncIterator](),
+  )
+  const results = loops.map((loop) => loop.next())
+  assert.equal(getEventListeners(signal, 'abort').length, 1)
+  controller.abort()
+  for (const result of await Promise.all(results)) assert.equal(result.done, true)
+  assert.equal(broadcaster.subscriberCount, 0)
+  await new Promise((resolve) => setImmediate(resolve))
+  assert.deepEqual(warnings, [])
+})
+
 test('[broadcast 6.6] a signal that has aborted before lets nothing begin', async () => {
   const broadcaster = new Broadcaster()
   const { lastEventId } = broadcaster

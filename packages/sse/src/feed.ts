@@ -3,6 +3,7 @@
 import { Chunk, concatBytes, encodeText } from '@wakerobin/core/adapter'
 
 import { encodeEvent } from './encode.ts'
+import { EndedBySignal } from './ended-by-signal.ts'
 import { EventIds } from './event-ids.ts'
 import { History } from './history.ts'
 import type { Entry, HistoryLimits } from './history.ts'
@@ -82,7 +83,7 @@ export class Feed {
   readonly #toTopic = new Map<string, Set<Reader>>()
   /** Those that have not read all that concerns them. */
   readonly #behind = new Set<Reader>()
-  readonly #forgetSignal = new Map<Reader, () => void>()
+  readonly #endedBy = new EndedBySignal()
   /** The position up to which everybody has been woken. */
   #woken = 0
   #isWaking = false
@@ -165,8 +166,7 @@ export class Feed {
     if (!this.#readers.delete(reader)) return
     this.#toAll.delete(reader)
     this.#behind.delete(reader)
-    this.#forgetSignal.get(reader)?.()
-    this.#forgetSignal.delete(reader)
+    this.#endedBy.delete(reader)
     for (const topic of reader.filter?.topics ?? []) {
       const readers = this.#toTopic.get(topic)!
       readers.delete(reader)
@@ -177,10 +177,8 @@ export class Feed {
   /** Ends a reader when a signal aborts, which may have been before. */
   endBy(reader: Reader, signal: AbortSignal | undefined): void {
     if (signal === undefined) return
-    const end = (): void => reader.disconnect('done')()
-    if (signal.aborted) return end()
-    signal.addEventListener('abort', end, { once: true })
-    this.#forgetSignal.set(reader, () => signal.removeEventListener('abort', end))
+    if (signal.aborted) reader.disconnect('done')()
+    else this.#endedBy.add(reader, signal)
   }
 
   /** A reader has not read all that concerns it: it is told of what goes. */
