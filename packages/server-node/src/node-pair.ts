@@ -280,16 +280,17 @@ export class NodePair implements ResponseReader {
    * @throws When its middleware destroys it, and when the client leaves. */
   #comes(register: (done: () => void) => void): Promise<void> {
     const { signal } = this.#conn
+    const { brokenBy } = this.#socket
+    if (brokenBy !== undefined) return Promise.reject(brokenBy)
     return new Promise<void>((resolve, reject) => {
       const left = (): void => reject(signal.reason)
       if (signal.aborted) return left()
-      signal.addEventListener('abort', left)
-      const done = (): void => {
+      signal.addEventListener('abort', left, { once: true })
+      this.#onBroken = reject
+      register(() => {
         signal.removeEventListener('abort', left)
         resolve()
-      }
-      this.#onBroken = reject
-      register(done)
+      })
     })
   }
 
@@ -325,7 +326,11 @@ export class NodePair implements ResponseReader {
 
   /** A source that was piped into the response, and is not any more as that is closed: nobody else would close it. */
   #letGo(source: Readable): void {
-    if (this.#socket.destroyed && source.listenerCount('data') === 0) source.destroy()
+    if (!this.#socket.destroyed) return
+    // When it has taken its own listeners off.
+    process.nextTick(() => {
+      if (source.listenerCount('data') === 0) source.destroy()
+    })
   }
 
   #report(error: unknown): void {

@@ -57,6 +57,8 @@ export function requestFor(conn: Conn, socket: ResponseSocket): NodeRequest {
   }
   const own: Own = {
     _read() {
+      // oxlint-disable-next-line no-underscore-dangle -- node's own notes that somebody reads
+      IncomingMessage.prototype._read.call(message, 0)
       if (isReading) return
       isReading = true
       body ??= conn.requestBody[Symbol.asyncIterator]()
@@ -117,12 +119,15 @@ function innerUrl(conn: Conn): string {
 
 /** Has node make `headers` and all the others of them. */
 function setHeaders(message: IncomingMessage, rawHeaders: readonly string[]): void {
+  const { complete } = message
+  message.complete = false // what comes when it is complete are trailers
   message.headers = {}
   const inner = message as IncomingMessage & {
     _addHeaderLines(lines: readonly string[], count: number): void
   }
   // oxlint-disable-next-line no-underscore-dangle -- as its parser does; node alone knows which fields may be joined, and how
   inner._addHeaderLines([...rawHeaders], rawHeaders.length)
+  message.complete = complete
 }
 
 function isSame(one: readonly string[], other: readonly string[]): boolean {

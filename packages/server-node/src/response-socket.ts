@@ -43,7 +43,6 @@ export class ResponseSocket extends Socket {
   #hasEnded = false
   #hasRoom = true
   #onWhole: (() => void) | undefined
-  /** What it was destroyed with, before anybody wanted the body. */
   #error: Error | undefined
 
   constructor(conn: Conn, reader: ResponseReader) {
@@ -56,6 +55,11 @@ export class ResponseSocket extends Socket {
   /** Whether all of the response is here. */
   get isWhole(): boolean {
     return this.#hasEnded && this.writableLength === this.#writing
+  }
+
+  /** What is wrong with a response that was destroyed before all of it was here. */
+  get brokenBy(): Error | undefined {
+    return this.#error
   }
 
   /** How much of the body waits to be taken, in bytes. */
