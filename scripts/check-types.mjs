@@ -17,7 +17,9 @@ process.exitCode = isFailed ? 1 : 0
 async function checkSource() {
   const sources = packages.map(({ dir }) => `${dir}/tsconfig.json`)
   const tests = packages.map(({ dir }) => `${dir}/tsconfig.test.json`)
-  const programs = ['examples', 'bench', 'tools/clients'].map((dir) => `${dir}/tsconfig.json`)
+  const programs = ['examples', 'bench', 'tools/clients', 'tools/middleware'].map(
+    (dir) => `${dir}/tsconfig.json`,
+  )
   const others = ['tsconfig.json', ...programs]
   const runs = [
     ...[...sources, ...tests, ...others].map((project) => [newest, project]),

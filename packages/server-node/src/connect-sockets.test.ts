@@ -36,7 +36,10 @@ test('a connection is kept behind answers of middleware, also where they are pip
   const second = await client.response()
   assert.equal(second.body, 'ab')
   assert.equal(second.field('transfer-encoding'), 'chunked')
-  assert.equal(second.fields.filter(([name]) => name.toLowerCase() === 'transfer-encoding').length, 1)
+  assert.equal(
+    second.fields.filter(([name]) => name.toLowerCase() === 'transfer-encoding').length,
+    1,
+  )
   const third = await client.response({ isHead: true })
   assert.equal(third.body, '')
   assert.equal(third.field('content-length'), undefined)
@@ -47,7 +50,9 @@ test('a connection is kept behind answers of middleware, also where they are pip
 test('middleware may end the connection with its answer', async (t) => {
   const server = await start(
     t,
-    connect((_request, response) => void response.writeHead(200, { Connection: 'close' }).end('bye')),
+    connect(
+      (_request, response) => void response.writeHead(200, { Connection: 'close' }).end('bye'),
+    ),
   )
   const client = await server.connect()
   const response = await client.get('/').response()
@@ -264,7 +269,11 @@ test('middleware answers in HTTP/2 as in HTTP/1.1', async (t) => {
   const versions: unknown[] = []
   const app: Handler = [
     connect((request, response, next) => {
-      versions.push(request.httpVersion, request.httpVersionMajor, request.headers.host !== undefined)
+      versions.push(
+        request.httpVersion,
+        request.httpVersionMajor,
+        request.headers.host !== undefined,
+      )
       response.setHeader('X-Set', '1')
       const { writeHead } = response
       response.writeHead = ((...args: Parameters<typeof writeHead>) => {

@@ -46,7 +46,7 @@ export class NodePair implements ResponseReader {
   private constructor(conn: Conn) {
     this.#conn = conn
     this.#socket = new ResponseSocket(conn, this)
-    this.#request = requestFor(conn, this.#socket)
+    this.#request = requestFor(conn, this.#socket, (error) => this.#bodyFailed(error))
     this.response = responseTo(this.#request.message)
     this.response.assignSocket(this.#socket)
     this.response.on('prefinish', () => this.#ended())
@@ -154,8 +154,15 @@ export class NodePair implements ResponseReader {
   #failLate(error: unknown): void {
     const isFlowing = this.#turn?.outcome === 'answered' && !this.#socket.isWhole
     if (isFlowing && error instanceof Error) this.#socket.destroy(error)
-    else if (isFlowing) this.#socket.destroy(new Error('The middleware has failed', { cause: error }))
+    else if (isFlowing)
+      this.#socket.destroy(new Error('The middleware has failed', { cause: error }))
     else if (!(this.#conn.isDisconnected && isAbort(error))) this.#report(error)
+  }
+
+  /** The body cannot be read. Middleware may say something to it in this turn of the loop; some wait for an end that will
+   * not come. */
+  #bodyFailed(error: unknown): void {
+    setImmediate(() => this.#turn?.end('failed', error))
   }
 
   async #wait(turn: Turn): Promise<Conn> {

@@ -30,8 +30,13 @@ export interface NodeRequest {
   close(): void
 }
 
-/** Makes a request. Its body is that of the conn, with its limit, and is asked for when somebody reads. */
-export function requestFor(conn: Conn, socket: ResponseSocket): NodeRequest {
+/** Makes a request. Its body is that of the conn, with its limit, and is asked for when somebody reads.
+ * @param onFailure Told when that fails, before the request is. */
+export function requestFor(
+  conn: Conn,
+  socket: ResponseSocket,
+  onFailure: (error: unknown) => void,
+): NodeRequest {
   const message: Mounted = new IncomingMessage(socket)
   message.method = conn.method
   const [major, minor] = conn.httpVersion.split('.')
@@ -48,12 +53,15 @@ export function requestFor(conn: Conn, socket: ResponseSocket): NodeRequest {
     isReading = false
     if (isOver) return
     failure = error
+    onFailure(error)
     message.destroy(error as Error)
   }
   const take = ({ done, value }: IteratorResult<Uint8Array>): void => {
     isReading = false
     message.complete = done === true
-    message.push(done === true ? null : Buffer.from(value.buffer, value.byteOffset, value.byteLength))
+    message.push(
+      done === true ? null : Buffer.from(value.buffer, value.byteOffset, value.byteLength),
+    )
   }
   const own: Own = {
     _read() {

@@ -57,7 +57,9 @@ export function applyChanges(headers: HeaderMap, before: Fields, after: Fields):
   for (const [key, field] of after) {
     if (isSame(before.get(key), field)) continue
     headers.delete(key)
-    headers.appendAll(HeaderMap.fromRawHeaders(field.values.flatMap((value) => [field.name, value])))
+    headers.appendAll(
+      HeaderMap.fromRawHeaders(field.values.flatMap((value) => [field.name, value])),
+    )
   }
 }
 

@@ -145,6 +145,7 @@ export class ResponseSocket extends Socket {
       if (this.#error !== undefined) sink?.abort(this.#error)
       this.#reader.broken(error)
     }
+    // oxlint-disable-next-line no-underscore-dangle -- the method that it overrides
     super._destroy(error, (error) => done(error))
   }
 
