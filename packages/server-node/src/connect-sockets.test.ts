@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { finished } from 'node:stream/promises'
 import { test, type TestContext } from 'node:test'
 
-import type { Handler } from '@wakerobin/core'
+import type { Conn, Handler } from '@wakerobin/core'
 
 import { Gate, start, turns, until } from '../fixtures/harness.ts'
 
@@ -94,6 +94,48 @@ test('middleware that does neither is told when the client leaves, and the conn 
   await until('middleware was told', () => seen.length === 2)
   assert.deepEqual(seen.sort(), ['request', 'response'])
   assert.equal(isSent, false)
+  assert.deepEqual(server.errors, [])
+})
+
+test('a client that has ended its side is answered', async (t) => {
+  const gate = new Gate()
+  const server = await start(
+    t,
+    connect(async (_request, response) => {
+      await gate.pass()
+      response.end('hello')
+    }),
+  )
+  const client = await server.connect()
+  client.get('/').socket.end()
+  await gate.reached()
+  await turns()
+  gate.open()
+  const response = await client.response()
+  assert.deepEqual([response.status, response.body], [200, 'hello'])
+})
+
+test('middleware that heeds the leaving of its client by an AbortError is not reported', async (t) => {
+  const gate = new Gate()
+  let isOver = false
+  const server = await start(
+    t,
+    connect(async (_request, response) => {
+      const aborted = new AbortController()
+      response.on('close', () => aborted.abort())
+      const left = new Promise((_resolve, reject) => {
+        aborted.signal.addEventListener('abort', () => reject(aborted.signal.reason))
+      })
+      void gate.pass()
+      await left.finally(() => (isOver = true))
+    }),
+  )
+  const client = await server.connect()
+  client.get('/')
+  await gate.reached()
+  client.socket.resetAndDestroy()
+  await until('it was told', () => isOver)
+  await turns()
   assert.deepEqual(server.errors, [])
 })
 
@@ -267,7 +309,7 @@ async function request2(
 
 test('middleware answers in HTTP/2 as in HTTP/1.1', async (t) => {
   const versions: unknown[] = []
-  const app: Handler = [
+  const app = [
     connect((request, response, next) => {
       versions.push(
         request.httpVersion,
@@ -296,9 +338,9 @@ test('middleware answers in HTTP/2 as in HTTP/1.1', async (t) => {
         next()
       })
     }),
-    (conn) => conn.ok(`${conn.method} ${nodeRequest<{ text: string }>(conn).text}`),
+    (conn: Conn) => conn.ok(`${conn.method} ${nodeRequest<{ text: string }>(conn).text}`),
   ]
-  const server = await start(t, app)
+  const server = await start(t, app as Handler)
   const got = await request2(t, server.url, { ':path': '/' })
   assert.equal(got.body, 'GET ')
   assert.equal(got.headers['x-set'], '1')

@@ -3,7 +3,7 @@ import type { ServerResponse } from 'node:http'
 import { Readable } from 'node:stream'
 import { test } from 'node:test'
 
-import { State, type BodySource, type Conn, type Handler } from '@wakerobin/core'
+import { State, type AnyHandler, type BodySource, type Conn, type Handler } from '@wakerobin/core'
 import { testApp } from '@wakerobin/core/testing'
 import { SseEvent } from '@wakerobin/sse'
 
@@ -14,13 +14,16 @@ import { connect, nodeRequest, type Middleware } from './connect.ts'
 /** Replaces `end` and `write`, as encoders do, with ones that write in capitals. */
 const shouting: Middleware = (_request, response, next) => {
   const { write, end } = response
-  response.write = (chunk: unknown) => write.call(response, String(chunk).toUpperCase(), 'utf8')
+  response.write = (chunk: unknown) =>
+    write.call(response, String(chunk).toUpperCase(), 'utf8', ignore)
   response.end = ((chunk?: unknown) => {
     if (chunk !== undefined) response.write(chunk)
-    return end.call(response)
+    return end.call(response, undefined, 'utf8')
   }) as typeof end
   next()
 }
+
+function ignore(): void {}
 
 /** Sets a field when the head is made, as `on-headers` does. */
 function onHead(set: (response: ServerResponse) => void): Middleware {
@@ -448,6 +451,20 @@ test('an interim status is no answer', async () => {
   assert.match(String(app.errors[0]!.error), /interim status/)
 })
 
+test('an interim status is none for a hook to set, either', async () => {
+  const app = testApp([
+    connect(onHead((response) => (response.statusCode = 103))),
+    (conn) => conn.ok('hello'),
+  ])
+  assert.equal((await app.get('/')).status, 500)
+  assert.match(String(app.errors[0]!.error), /interim status/)
+})
+
+test('middleware that destroys its response when it has ended it changes nothing', async () => {
+  const app = testApp(connect((_request, response) => void response.end('hello').destroy()))
+  assert.equal((await app.get('/')).body, 'hello')
+})
+
 test('middleware that destroys its response before it answers is an error', async () => {
   for (const error of [undefined, new Error('mine')]) {
     const app = testApp(connect((_request, response) => void response.destroy(error)))
@@ -504,7 +521,7 @@ test('finish comes when the response is sent, close behind it', async () => {
   const note = (response: ServerResponse): void => {
     for (const event of ['finish', 'close']) response.on(event, () => seen.push(event))
   }
-  const ways: [Middleware, Handler][] = [
+  const ways: [Middleware, AnyHandler][] = [
     [(_request, response) => (note(response), response.end('x')), ''],
     [
       (_request, response) => (
@@ -519,10 +536,10 @@ test('finish comes when the response is sent, close behind it', async () => {
   ]
   for (const [middleware, handler] of ways) {
     const app = testApp([
-      (conn) => void conn.afterSend(() => void seen.push('sent')),
+      (conn: Conn) => void conn.afterSend(() => void seen.push('sent')),
       connect(middleware),
       handler,
-    ])
+    ] as Handler)
     await app.get('/')
     await turns(3)
     assert.deepEqual(seen.splice(0), ['sent', 'finish', 'close'])
@@ -702,7 +719,7 @@ test('a body that fails, and one that is broken by a replaced method, cut the re
     const { write } = response
     response.write = (chunk: unknown) => {
       if (count++ > 0) throw error
-      return write.call(response, chunk, 'utf8')
+      return write.call(response, chunk, 'utf8', ignore)
     }
     next()
   }
@@ -762,9 +779,9 @@ test('events go through replaced methods one by one, and are flushed', async () 
     response.write = (chunk: unknown) => kept.push(chunk) > 0
     const flush = (): void => {
       flushed++
-      for (const chunk of kept.splice(0)) write.call(response, chunk, 'utf8')
+      for (const chunk of kept.splice(0)) write.call(response, chunk, 'utf8', ignore)
     }
-    response.end = (() => (flush(), end.call(response))) as typeof end
+    response.end = (() => (flush(), end.call(response, undefined, 'utf8'))) as typeof end
     next()
     return Object.assign(response, { flush, request })
   }

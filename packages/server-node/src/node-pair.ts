@@ -1,7 +1,7 @@
 /** A request and a response of node:http that are made for a conn, and how middleware and the conn see each other. */
 
 import { IncomingMessage, ServerResponse } from 'node:http'
-import type { Readable } from 'node:stream'
+import { Readable } from 'node:stream'
 
 import type { BodySource, Conn } from '@wakerobin/core'
 import {
@@ -9,13 +9,14 @@ import {
   failConn,
   isPromiseLike,
   onErrorOf,
+  onGone,
   toBodySource,
 } from '@wakerobin/core/adapter'
 
 import type { Middleware } from './connect.ts'
 import { requestFor } from './node-request.ts'
 import type { NodeRequest } from './node-request.ts'
-import { ResponseBody, UnsizedBody } from './response-body.ts'
+import { ResponseBody } from './response-body.ts'
 import { applyChanges, fieldsOf, fieldsOn, replaceAll, setFields } from './response-fields.ts'
 import type { Fields } from './response-fields.ts'
 import { ResponseSocket } from './response-socket.ts'
@@ -41,7 +42,8 @@ export class NodePair implements ResponseReader {
   #isThrough = false
   /** Told when the head of a response that goes through has come, and when it never will. */
   #onHead: (() => void) | undefined
-  #onBroken: ((error: Error) => void) | undefined
+  #onBroken: ((error: unknown) => void) | undefined
+  #isWatching = false
 
   private constructor(conn: Conn) {
     this.#conn = conn
@@ -137,9 +139,8 @@ export class NodePair implements ResponseReader {
 
   #ended(): void {
     this.#socket.ended()
-    if (this.#isThrough) return
-    if (this.#socket.head === undefined) this.#turn?.end('failed', noFinalStatus(this.#place))
-    else this.#turn?.end('answered')
+    if (this.#socket.head === undefined) this.#socket.destroy(noFinalStatus(this.#place))
+    if (!this.#isThrough) this.#turn?.end('answered')
   }
 
   /** Middleware has answered, and the conn is another's. What it answers is dropped. */
@@ -166,13 +167,22 @@ export class NodePair implements ResponseReader {
   }
 
   async #wait(turn: Turn): Promise<Conn> {
-    const { signal } = this.#conn
-    const left = (): void => void turn.end('failed', signal.reason)
-    if (signal.aborted) left()
-    else signal.addEventListener('abort', left)
+    this.#watchClient()
     await turn.over
-    signal.removeEventListener('abort', left)
     return this.#leave(turn)
+  }
+
+  /** Tells middleware, and whoever waits for it, when the client leaves. */
+  #watchClient(): void {
+    if (this.#isWatching) return
+    this.#isWatching = true
+    onGone(this.#conn, () => {
+      const { reason } = this.#conn.signal
+      this.#turn?.end('failed', reason)
+      this.#onBroken?.(reason)
+      this.#socket.over(false)
+      this.#request.close()
+    })
   }
 
   #leave(turn: Turn): Conn {
@@ -202,11 +212,11 @@ export class NodePair implements ResponseReader {
     return conn.halt()
   }
 
-  #wholeBody(): Uint8Array | BodySource {
+  #wholeBody(): Uint8Array | Readable {
     const bytes = this.#socket.takeBytes()
     // RFC 9110 §8.6: of a HEAD only the middleware knows how long the body would be.
     const isUnknown = this.#conn.method === 'HEAD' && bytes.length === 0
-    return isUnknown ? new UnsizedBody() : bytes
+    return isUnknown ? Readable.from([]) : bytes
   }
 
   /** @param isWhole Whether the body is in memory: its length is set when it is sent, as another body may be then. */
@@ -261,43 +271,29 @@ export class NodePair implements ResponseReader {
   #streamThrough(source: BodySource): Conn | Promise<Conn> {
     const conn = this.#conn
     const { response } = this
-    conn.takeResponseBody()
     const set = (): Conn => {
       this.#setHead(false)
+      conn.takeResponseBody()
       return conn.withBody(
         new ResponseBody(this.#socket, source.isEndless === true, { source, response }),
       )
     }
-    try {
-      if (source.length !== undefined && !response.hasHeader('content-length'))
-        response.setHeader('Content-Length', source.length)
-      response.flushHeaders()
-    } catch (error) {
-      conn.withBody(source) // let go with the rest of the response
-      throw error
-    }
+    if (source.length !== undefined && !response.hasHeader('content-length'))
+      response.setHeader('Content-Length', source.length)
+    response.flushHeaders()
     if (this.#socket.head !== undefined) return set()
-    return this.#comes((done) => (this.#onHead = done)).then(set, (error: unknown) => {
-      conn.withBody(source)
-      throw error
-    })
+    return this.#comes((done) => (this.#onHead = done)).then(set)
   }
 
   /** Waits for what comes of a response that goes through.
    * @throws When its middleware destroys it, and when the client leaves. */
   #comes(register: (done: () => void) => void): Promise<void> {
-    const { signal } = this.#conn
     const { brokenBy } = this.#socket
     if (brokenBy !== undefined) return Promise.reject(brokenBy)
     return new Promise<void>((resolve, reject) => {
-      const left = (): void => reject(signal.reason)
-      if (signal.aborted) return left()
-      signal.addEventListener('abort', left, { once: true })
       this.#onBroken = reject
-      register(() => {
-        signal.removeEventListener('abort', left)
-        resolve()
-      })
+      register(resolve)
+      this.#watchClient()
     })
   }
 

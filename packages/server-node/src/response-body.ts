@@ -161,16 +161,3 @@ class PassingSink implements BodySink {
     }
   }
 }
-
-/** An empty body of unknown length: for a response to HEAD, whose own body nobody has made. */
-export class UnsizedBody implements BodySource {
-  start(sink: BodySink): void {
-    sink.end()
-  }
-
-  drained(): void {}
-
-  stop(): void {}
-
-  closed(): void {}
-}

@@ -54,7 +54,7 @@ export class ResponseSocket extends Socket {
 
   /** Whether all of the response is here. */
   get isWhole(): boolean {
-    return this.#hasEnded && this.writableLength === this.#writing
+    return this.#hasEnded && this.head !== undefined && this.writableLength === this.#writing
   }
 
   /** What is wrong with a response that was destroyed before all of it was here. */
@@ -76,6 +76,7 @@ export class ResponseSocket extends Socket {
 
   /** The response has written its end. */
   ended(): void {
+    if (this.destroyed) return
     this.#hasEnded = true
     if (this.#course === 'waits') this.collect()
     else this.#step()
@@ -84,7 +85,7 @@ export class ResponseSocket extends Socket {
   /** Takes all that comes. Calls back when it is whole, perhaps at once. */
   collect(onWhole?: () => void): void {
     if (onWhole !== undefined) this.#onWhole = onWhole
-    this.#course = 'collects'
+    if (this.#course === 'waits') this.#course = 'collects'
     this.#step()
   }
 
@@ -138,11 +139,12 @@ export class ResponseSocket extends Socket {
 
   override _destroy(error: Error | null, done: WriteDone): void {
     if (this.#course !== 'over') {
-      const sink = this.#sink
       this.#course = 'over'
-      this.#bytes = []
-      if (!this.isWhole) this.#error = error ?? broken()
-      if (this.#error !== undefined) sink?.abort(this.#error)
+      if (!this.isWhole) {
+        this.#error = error ?? broken()
+        this.#bytes = []
+        this.#sink?.abort(this.#error)
+      }
       this.#reader.broken(error)
     }
     // oxlint-disable-next-line no-underscore-dangle -- the method that it overrides
@@ -180,7 +182,7 @@ export class ResponseSocket extends Socket {
 
   /** Goes on as far as it can. */
   #step(): void {
-    if (this.#course === 'over' || this.#course === 'waits') return
+    if (this.#course === 'over' || (this.#course === 'waits' && this.head !== undefined)) return
     if (this.isWhole) {
       // What was written last is told to be taken when the response is sent: then it is finished to middleware.
       const sink = this.#sink
@@ -189,7 +191,7 @@ export class ResponseSocket extends Socket {
       this.#onWhole = undefined
       sink?.end()
       onWhole?.()
-    } else if (this.#course === 'collects' || this.#hasRoom) this.#release()
+    } else if (this.#course !== 'flows' || this.#hasRoom) this.#release()
   }
 
   #release(): void {
