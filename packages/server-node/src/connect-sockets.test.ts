@@ -248,6 +248,30 @@ test('a stop lets middleware finish, and its answer is the last of the connectio
   assert.equal((await stopped).outcome, 'clean')
 })
 
+test('a stop cuts middleware that does neither at the deadline, and names it', async (t) => {
+  const gate = new Gate()
+  let isClosed = false
+  const server = await start(
+    t,
+    connect((_request, response) => {
+      response.on('close', () => (isClosed = true))
+      void gate.pass()
+    }),
+    { shutdown: { lingerMs: 0, deadlineMs: 50 } },
+  )
+  const client = await server.connect()
+  client.get('/never')
+  await gate.reached()
+  const { outcome, cut } = await server.handle.shutDown()
+  assert.equal(outcome, 'deadline')
+  assert.deepEqual(
+    cut!.requests.map(({ method, path }) => `${method} ${path}`),
+    ['GET /never'],
+  )
+  await until('middleware was told', () => isClosed)
+  assert.deepEqual(server.errors, [])
+})
+
 test('a stop ends an event stream that middleware writes, whole', async (t) => {
   let response: ServerResponse | undefined
   const server = await start(

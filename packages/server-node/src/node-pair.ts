@@ -3,6 +3,7 @@
 import { IncomingMessage, ServerResponse } from 'node:http'
 import { Readable } from 'node:stream'
 
+import { State } from '@wakerobin/core'
 import type { BodySource, Conn } from '@wakerobin/core'
 import {
   encodeText,
@@ -22,7 +23,7 @@ import type { Fields } from './response-fields.ts'
 import { ResponseSocket } from './response-socket.ts'
 import type { ResponseReader } from './response-socket.ts'
 
-const pairs = new WeakMap<Conn, NodePair>()
+const Pair = State.key<NodePair>()('node-pair')
 
 /** One for each conn, for all of its middleware: what one replaces on `res`, another may replace again. */
 export class NodePair implements ResponseReader {
@@ -62,17 +63,17 @@ export class NodePair implements ResponseReader {
 
   /** The pair of a conn, made where it has none. */
   static of(conn: Conn): NodePair {
-    let pair = pairs.get(conn)
+    let pair = NodePair.find(conn)
     if (pair === undefined) {
       pair = new NodePair(conn)
-      pairs.set(conn, pair)
+      conn.withState(Pair, pair)
     }
     return pair
   }
 
   /** The pair of a conn that has one. */
   static find(conn: Conn): NodePair | undefined {
-    return pairs.get(conn)
+    return conn.state(Pair)
   }
 
   get request(): IncomingMessage {
@@ -376,9 +377,12 @@ function responseTo(request: IncomingMessage): ServerResponse {
   response.removeHeader('connection')
   response.removeHeader('transfer-encoding')
   // Not even where middleware sets a Transfer-Encoding of its own.
-  Object.defineProperty(response, 'chunkedEncoding', { get: () => false, set() {} })
+  Object.defineProperty(response, 'chunkedEncoding', alwaysFalse)
   return response
 }
+
+/** One for all: responses with accessors of their own would each have a shape of their own, which costs 20 microseconds. */
+const alwaysFalse: PropertyDescriptor = { get: () => false, set() {} }
 
 function isReplaced({ writeHead, write, end }: ServerResponse): boolean {
   const { prototype } = ServerResponse
