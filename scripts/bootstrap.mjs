@@ -1,7 +1,7 @@
 // Installs the workspace when node_modules does not match the lockfile. Needs only Node and npm.
 //
 //   node scripts/bootstrap.mjs         what `npm start` and `npm test` need
-//   node scripts/bootstrap.mjs --all   the benches, linters, older compilers and clients of others as well
+//   node scripts/bootstrap.mjs --all   the benches, linters, older compilers, clients and middleware of others as well
 //
 // Plain old syntax up to the version check, so that an old Node can say what is wrong.
 const [major, minor] = process.versions.node.split('.').map(Number)

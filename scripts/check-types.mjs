@@ -17,7 +17,7 @@ process.exitCode = isFailed ? 1 : 0
 async function checkSource() {
   const sources = packages.map(({ dir }) => `${dir}/tsconfig.json`)
   const tests = packages.map(({ dir }) => `${dir}/tsconfig.test.json`)
-  const programs = ['examples', 'bench', 'tools/clients', 'tools/fetch'].map(
+  const programs = ['examples', 'bench', 'tools/clients', 'tools/fetch', 'tools/middleware'].map(
     (dir) => `${dir}/tsconfig.json`,
   )
   const others = ['tsconfig.json', ...programs]

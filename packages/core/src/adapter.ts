@@ -15,6 +15,7 @@ export {
   forwardConn,
   hasAfterSend,
   onErrorOf,
+  onGone,
   packConn,
   pendingPlaceOf,
   presetHeaders,

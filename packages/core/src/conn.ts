@@ -71,6 +71,10 @@ export let rawResponseHeaders: (conn: Conn) => readonly string[]
  * @param raw `name, value…` as on the wire, each name once. */
 export let presetHeaders: (conn: Conn, raw: readonly string[]) => void
 
+/** Calls back when the client cannot be answered any more, at once where it is so already. A client that has only ended
+ * its side can be. */
+export let onGone: (conn: Conn, callback: () => void) => void
+
 /** What a request says of its client, where somebody in front of us was asked in its place. */
 export interface Client {
   /** In place of `peerIp`; undefined where nobody knows it. */
@@ -451,6 +455,12 @@ export class Conn<in P = never> {
     }
     forwardConn = (conn, client) => {
       conn.#client = client
+    }
+    onGone = (conn, callback) => {
+      const incoming = conn.#incoming
+      if (incoming.onGone !== undefined) incoming.onGone(callback)
+      else if (incoming.isDisconnected) callback()
+      else incoming.onDisconnect(callback)
     }
     markPending = (conn, place) => {
       conn.#pendingPlace = place

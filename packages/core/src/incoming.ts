@@ -27,6 +27,9 @@ export interface Incoming {
   readonly isDisconnected: boolean
   /** Calls back once when the client leaves before its response is complete, or can no longer be answered. */
   onDisconnect(callback: () => void): void
+  /** The same for a client that cannot be answered any more, at once where it is one: not for one that has only ended its
+   * side. In place of `onDisconnect` where a server knows the difference. */
+  onGone?(callback: () => void): void
   /** Keeps what was received in as little memory as it takes: the response is one that goes on for long. */
   pack?(): void
   /** Whether there is a body though no field says so, as there may be in HTTP/2. Default false. */

@@ -7,7 +7,7 @@ import type { Incoming, ServerContext } from '@wakerobin/core/adapter'
 
 import type { ActiveBodies } from './body-sink.ts'
 import { collect } from './collect.ts'
-import type { Connection } from './connections.ts'
+import type { Connection, Watcher } from './connections.ts'
 import type { WriteStalls } from './write-stalls.ts'
 
 /** What all requests of a server share. */
@@ -126,6 +126,16 @@ export class Exchange implements Incoming {
   }
 
   onDisconnect(callback: () => void): void {
+    this.#onLeft(callback, true)
+  }
+
+  onGone(callback: () => void): void {
+    if (this.connection.socket.destroyed || this.#isExpired) callback()
+    else this.#onLeft(callback, false)
+  }
+
+  /** @param alsoEnded Whether a client has left that has ended its side. */
+  #onLeft(callback: () => void, alsoEnded: boolean): void {
     const { connection } = this
     const earlier = this.#onExpired
     let isOver = false
@@ -135,7 +145,7 @@ export class Exchange implements Incoming {
       connection.unwatch(watcher)
       callback()
     }
-    const watcher = { ended: over, gone: over }
+    const watcher: Watcher = alsoEnded ? { ended: over, gone: over } : { gone: over }
     connection.watch(watcher)
     this.#onExpired = () => {
       earlier?.()

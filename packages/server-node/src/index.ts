@@ -9,6 +9,7 @@ export {
   type TcpListenOptions,
   type UnixListenOptions,
 } from './address.ts'
+export { connect, nodeRequest, type Middleware, type Next } from './connect.ts'
 export { HandlerTimeoutError } from './handler-timeout.ts'
 export type { Hook, HookOptions, HookPhase, HookReport } from './hooks.ts'
 export type { LimitOptions } from './limits.ts'
