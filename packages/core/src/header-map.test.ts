@@ -339,3 +339,19 @@ test('a value is read whole, also where it begins with a byte order mark', () =>
   const headers = new HeaderMap({ 'X-Mark': '\ufeffx' })
   assert.equal(headers.get('x-mark'), '\ufeffx')
 })
+
+test('what nobody has checked is not taken over, whatever was changed beside it', () => {
+  const lines = ['A', '1', 'X', 'a\r\nSet-Cookie: b=c', 'Connection', 'close']
+  const changes: ((map: HeaderMap) => unknown)[] = [
+    () => {},
+    (map) => map.delete('connection'),
+    (map) => map.set('A', '2'),
+    (map) => map.append('B', '3'),
+  ]
+  for (const change of changes) {
+    const received = HeaderMap.fromRawHeaders(lines)
+    change(received)
+    assert.throws(() => new HeaderMap().appendAll(received), /U\+000D at position 1/)
+    assert.throws(() => new HeaderMap(received), /U\+000D at position 1/)
+  }
+})

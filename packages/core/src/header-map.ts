@@ -26,6 +26,8 @@ export class HeaderMap implements Iterable<[name: string, value: string]> {
   #lines: string[]
   // Whether #lines belongs to somebody else (node's rawHeaders) and must be copied before a change.
   #isBorrowed = false
+  // Whether there are lines in it that nobody here has checked.
+  #isUnchecked = false
 
   /** Makes a header map, empty or with the fields of `init`.
    * @throws {TypeError} When a name or a value is not valid in HTTP. */
@@ -39,6 +41,7 @@ export class HeaderMap implements Iterable<[name: string, value: string]> {
     const headers = new HeaderMap()
     headers.#lines = rawHeaders as string[]
     headers.#isBorrowed = true
+    headers.#isUnchecked = true
     return headers
   }
 
@@ -118,7 +121,7 @@ export class HeaderMap implements Iterable<[name: string, value: string]> {
   appendAll(fields: HeadersInput): this {
     if (fields instanceof HeaderMap) {
       // As they are: what was received may be no UTF-8, and stays what it is. It was not checked by us.
-      if (fields.#isBorrowed) checkLines(fields.#lines)
+      if (fields.#isUnchecked) checkLines(fields.#lines)
       this.#own()
       this.#lines.push(...fields.#lines)
       return this

@@ -1,16 +1,18 @@
 /** The one place that writes streaming bodies to sockets. */
 
+import { AsyncResource } from 'node:async_hooks'
 import type { ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 
 import type { BodySink, BodySource, Conn } from '@wakerobin/core'
-import { Chunk, packConn } from '@wakerobin/core/adapter'
+import { Chunk, hasAfterSend, packConn } from '@wakerobin/core/adapter'
 import type { CloseCause, FinalResponse } from '@wakerobin/core/adapter'
 
 import { maxTimerMs } from './clock.ts'
 import type { Watcher } from './connections.ts'
 import { dropUnlessRead } from './exchange.ts'
 import type { Exchange } from './exchange.ts'
+import { cut } from './cut.ts'
 import { headOf, isOrdinary, markSent } from './head.ts'
 import { isTaken, sendFailure, settle, writeStreamHead } from './respond.ts'
 
@@ -136,7 +138,11 @@ export class ResponseSink implements BodySink, ActiveSink, Watcher {
   start(): void {
     // A pipelined request is answered after those before it: until then it has no socket.
     if (this.response.socket === null)
-      this.response.once('socket', () => process.nextTick(() => this.#begin()))
+      // In the context of its own request: it is the one before it that is just over.
+      this.response.once(
+        'socket',
+        AsyncResource.bind(() => process.nextTick(() => this.#begin())),
+      )
     else this.#begin()
   }
 
@@ -193,11 +199,13 @@ export class ResponseSink implements BodySink, ActiveSink, Watcher {
   abort(error: unknown): void {
     if (this.#isOver) return
     const isHeadOut = this.#final === undefined
-    if (isHeadOut) this.#destroy()
-    else this.#finish()
+    this.#finish()
     // A source that heeds conn.signal fails when the client leaves: that is no news.
     if (!(this.#conn.isDisconnected && isAbort(error))) this.#report(error)
-    if (isHeadOut) return
+    if (isHeadOut) {
+      this.#destroy()
+      return
+    }
     this.#settleWhenFinished()
     sendFailure(this.#conn, this.#exchange)
   }
@@ -211,16 +219,17 @@ export class ResponseSink implements BodySink, ActiveSink, Watcher {
   cut(): void {
     if (this.#isOver) return
     if (this.isEndless) this.#exchange.bodies.cut()
+    this.#finish()
     this.#destroy()
   }
 
   #destroy(): void {
-    this.#finish()
     // What was written before the failure, in this turn, still goes out.
-    if (this.#isCorked) this.uncork()
+    this.uncork()
+    this.#exchange.connection.uncork()
     // Where the end of the connection is the end of the body, a plain end would look like a whole one.
     if (this.response.chunkedEncoding || this.#length !== undefined) this.#socket.destroy()
-    else this.#socket.resetAndDestroy()
+    else cut(this.#socket)
   }
 
   /** Whether it is an event stream, or another body without an end of its own. */
@@ -360,10 +369,11 @@ export class ResponseSink implements BodySink, ActiveSink, Watcher {
   }
 
   #settleWhenFinished(): void {
-    this.response.once('finish', () => {
+    const settled = (): void => {
       this.#exchange.connection.unwatch(this)
       settle(this.#conn, this.#exchange, isTaken(this.#exchange))
-    })
+    }
+    this.response.once('finish', hasAfterSend(this.#conn) ? AsyncResource.bind(settled) : settled)
   }
 
   #finish(): void {

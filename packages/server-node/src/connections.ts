@@ -176,12 +176,15 @@ export class Connection {
     }
   }
 
-  /** Lets what is written in this turn go out together. */
-  cork(): void {
-    if (this.#isCorked) return
+  /** Lets what is written in this turn go out together.
+   * @param stallMs As `limits.writeStallMs`.
+   * @returns Whether it is the first in this turn. */
+  cork(stallMs: number): boolean {
+    if (this.#isCorked) return false
     this.#isCorked = true
     this.socket.cork()
-    process.nextTick(uncork, this)
+    process.nextTick(uncork, this, stallMs)
+    return true
   }
 
   uncork(): void {
@@ -292,8 +295,11 @@ const excessMs = 1000
 const connectionOf = Symbol('connection')
 type SocketWithConnection = Socket & { [connectionOf]?: Connection }
 
-function uncork(connection: Connection): void {
+function uncork(connection: Connection, stallMs: number): void {
   connection.uncork()
+  const { socket } = connection
+  // Else node would take it for idle from now on, and close it while its client is still reading.
+  if (socket.writableLength > 0) socket.setTimeout(stallMs === Infinity ? 0 : stallMs)
 }
 
 // Listeners for all sockets, rather than closures for each.

@@ -14,6 +14,8 @@ import type { WriteStalls } from './write-stalls.ts'
 export interface NodeContext extends ServerContext {
   readonly bodies: ActiveBodies
   readonly stalls: WriteStalls
+  /** As `limits.writeStallMs`, at most what a timer can do. */
+  readonly writeStallMs: number
   /** The fields of a head that say that the connection is kept, and for how long, and the empty line behind them. */
   readonly keepAliveFields: string
 }

@@ -5,6 +5,7 @@ import type { TLSSocket } from 'node:tls'
 
 import { closing } from './client-error.ts'
 import { maxTimerMs } from './clock.ts'
+import { rawOf } from './cut.ts'
 
 export class Handshakes {
   /** How many have begun. */
@@ -70,9 +71,3 @@ export class Handshakes {
 }
 
 const plainRequest = closing('400 Bad Request', 'This port speaks HTTPS.\n')
-
-/** The socket below. Node has no public name for it; a test of the stop fails where this one changes. */
-function rawOf(socket: TLSSocket): Socket {
-  // oxlint-disable-next-line no-underscore-dangle -- see above
-  return (socket as TLSSocket & { readonly _parent: Socket })._parent
-}

@@ -1,5 +1,6 @@
 /** Heads of responses, as texts that we write: see docs/decisions/023. */
 
+import { channel } from 'node:diagnostics_channel'
 import { ServerResponse, STATUS_CODES } from 'node:http'
 
 import type { FinalResponse } from '@wakerobin/core/adapter'
@@ -9,28 +10,46 @@ interface InnerResponse {
   _header: string | null
   _headerSent: boolean
   readonly _expect_continue: boolean
+  _finish(): void
 }
 
 /** The fields that say that the connection is kept, as node says it, and the end of a head. */
 export function keepAliveFieldsOf(keepAliveMs: number): string {
   const seconds = Math.floor(keepAliveMs / 1000)
-  const timeout = keepAliveMs === Infinity ? '' : `Keep-Alive: timeout=${seconds}\r\n`
+  // Node, too, says no less than a second.
+  const timeout =
+    keepAliveMs === Infinity || seconds === 0 ? '' : `Keep-Alive: timeout=${seconds}\r\n`
   return `Connection: keep-alive\r\n${timeout}\r\n`
 }
 
 const { writeHead, write, end } = ServerResponse.prototype
 
+/** Whether we write by ourselves at all: not where a tool that was loaded before us has wrapped node's methods, which it
+ * can be seen by that they are not node's own. */
+export const isPlain: boolean =
+  /\b_storeHeader\b/.test(String(writeHead)) &&
+  /\bwrite_\(/.test(String(write)) &&
+  /\b_implicitHeader\b/.test(String(end))
+
+/** Who listens there may set fields on node's response, before we are told of it. */
+const channels = ['http.server.request.start', 'http.server.response.created'].map((name) =>
+  channel(name),
+)
+
 /** Whether we may write a response by ourselves: its connection is kept, its turn has come, and nobody has wrapped its
  * methods to see it go by. */
 export function isOrdinary(response: ServerResponse): boolean {
   return (
+    isPlain &&
     response.socket !== null &&
     response.shouldKeepAlive &&
     response.req.httpVersionMinor === 1 &&
     response.writeHead === writeHead &&
     response.write === write &&
     response.end === end &&
-    !(response as unknown as InnerResponse)._expect_continue
+    !(response as unknown as InnerResponse)._expect_continue &&
+    !channels[0]!.hasSubscribers &&
+    !channels[1]!.hasSubscribers
   )
 }
 
@@ -40,6 +59,13 @@ export function markSent(response: ServerResponse, status: number, head: string)
   const inner = response as unknown as InnerResponse
   inner._header = head
   inner._headerSent = true
+}
+
+/** Tells those who measure node's responses that one is done: `PerformanceObserver`, `prefinish`. */
+export function tellOfFinish(response: ServerResponse): void {
+  const inner = response as unknown as InnerResponse
+  // oxlint-disable-next-line no-underscore-dangle -- node's own end() calls it
+  inner._finish()
 }
 
 /** The head of a response, with the fields that node would add; undefined where the fields speak of the connection.

@@ -1,5 +1,7 @@
 /** Sends responses in HTTP/1: one after the other on each connection, or as a switch of protocols. */
 
+import { AsyncResource } from 'node:async_hooks'
+
 import type { Conn } from '@wakerobin/core'
 
 import { isFinished } from './connections.ts'
@@ -29,11 +31,11 @@ export class Http1Responder implements Responder<Exchange> {
     }
     // It waits for a response before it, and another request may come meanwhile: whether this is the last on
     // the connection is known when its turn has come. Nor can protocols be switched before.
-    const go = (): void => {
+    const go = AsyncResource.bind((): void => {
       connection.unwatch(watcher)
       response.off('socket', onTurn)
       this.#send(conn, exchange)
-    }
+    })
     const watcher = { gone: go }
     const onTurn = (): void => process.nextTick(go)
     connection.watch(watcher)
@@ -60,6 +62,7 @@ export class Http1Responder implements Responder<Exchange> {
       send(conn, exchange)
     } catch (error) {
       // Not known to happen; but one request must not end the process.
+      exchange.connection.uncork()
       exchange.connection.socket.destroy()
       exchange.onError(error, { conn, place: 'the response' })
     }

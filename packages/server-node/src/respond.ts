@@ -1,5 +1,7 @@
 /** The parts of a response: its head, a body that is in memory, and what is done when it is over. */
 
+import { AsyncResource } from 'node:async_hooks'
+
 import type { Conn } from '@wakerobin/core'
 import { failConn, finalize, settleConn, type FinalResponse } from '@wakerobin/core/adapter'
 
@@ -62,10 +64,12 @@ export function settleWhenOver(conn: Conn, exchange: Exchange): void {
   const { connection, response } = exchange
   const watcher = { gone: () => settle(conn, exchange, false) }
   connection.watch(watcher)
-  response.once('finish', () => {
+  // In the context of this request: another one's may be what writes last.
+  const settled = AsyncResource.bind(() => {
     connection.unwatch(watcher)
     settle(conn, exchange, isTaken(exchange))
   })
+  response.once('finish', settled)
 }
 
 /** Runs `afterSend`, where somebody has asked for it. */

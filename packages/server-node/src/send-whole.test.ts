@@ -1,12 +1,18 @@
 import assert from 'node:assert/strict'
+import { AsyncLocalStorage } from 'node:async_hooks'
+import { execFile } from 'node:child_process'
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { ServerResponse } from 'node:http'
+import { PerformanceObserver } from 'node:perf_hooks'
 import { test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { promisify } from 'node:util'
 
 import { HeaderMap } from '@wakerobin/core'
 import type { Conn } from '@wakerobin/core'
 
-import { onSocketWrite, start, turns, until, withoutDate } from '../fixtures/harness.ts'
-import { keepAliveFieldsOf } from './head.ts'
+import { Gate, onSocketWrite, start, turns, until, withoutDate } from '../fixtures/harness.ts'
+import { isPlain, keepAliveFieldsOf } from './head.ts'
 
 const get = (path: string): string => `GET ${path} HTTP/1.1\r\nHost: test\r\n\r\n`
 
@@ -169,3 +175,110 @@ test('the time a connection is kept is said in whole seconds, and not at all whe
   assert.equal(keepAliveFieldsOf(5500), 'Connection: keep-alive\r\nKeep-Alive: timeout=5\r\n\r\n')
   assert.equal(keepAliveFieldsOf(Infinity), 'Connection: keep-alive\r\n\r\n')
 })
+
+// ------------------------------------------------------------------------ those who look on
+
+test("node's own methods are known as such: else every response would be written by them", () => {
+  assert.equal(isPlain, true)
+})
+
+test('methods that a tool has wrapped before it was loaded are called', async () => {
+  const patch = `data:text/javascript,${encodeURIComponent(`
+    import { ServerResponse } from 'node:http'
+    const { end } = ServerResponse.prototype
+    ServerResponse.prototype.end = function (...args) {
+      console.log('seen', this.req.url)
+      return end.apply(this, args)
+    }
+  `)}`
+  const program = `
+    import { serve } from ${JSON.stringify(new URL('serve.ts', import.meta.url).href)}
+    const server = await serve((conn) => conn.ok('small'), { port: 0, host: '127.0.0.1' })
+    await (await fetch(server.url + 'small')).text()
+    await server.shutDown()
+  `
+  const flags = process.execArgv.filter((flag) => !flag.startsWith('--test'))
+  const { stdout } = await promisify(execFile)(
+    process.execPath,
+    ['--import', patch, ...flags, '--input-type=module', '--eval', program],
+    { env: { ...process.env, NODE_TEST_CONTEXT: undefined } },
+  )
+  assert.equal(stdout, 'seen /small\n')
+})
+
+test("fields that a subscriber of node's channel sets are sent", async (t) => {
+  const onStart = (message: unknown): void =>
+    void (message as { response: ServerResponse }).response.setHeader('Server-Timing', 'cache')
+  subscribe('http.server.request.start', onStart)
+  t.after(() => unsubscribe('http.server.request.start', onStart))
+  const server = await start(t, (conn: Conn) =>
+    conn.path === '/stream' ? conn.ok(streamOf('x')) : conn.ok('x'),
+  )
+  const client = await server.connect()
+  for (const path of ['/', '/stream'])
+    assert.equal((await client.get(path).response()).field('server-timing'), 'cache', path)
+})
+
+test('a PerformanceObserver sees every request', async (t) => {
+  const seen: unknown[] = []
+  const observer = new PerformanceObserver((list) => {
+    for (const entry of list.getEntries())
+      seen.push((entry as unknown as { detail: { req: { url: string } } }).detail.req.url)
+  })
+  observer.observe({ entryTypes: ['http'] })
+  t.after(() => observer.disconnect())
+  const server = await start(t, (conn) => conn.ok('x'))
+  const client = await server.connect()
+  await client.get('/small').response()
+  await until('it is seen', () => seen.length > 0)
+  assert.deepEqual(seen, ['/small'])
+})
+
+// --------------------------------------------------------------------------- contexts, slow clients
+
+test('what belongs to a request runs in its own async context, also where it was pipelined', async (t) => {
+  const storage = new AsyncLocalStorage<string>()
+  const seen: string[] = []
+  const gate = new Gate()
+  const server = await start(t, async (conn) => {
+    storage.enterWith(conn.path)
+    conn.afterSend(() => seen.push(`${conn.path} is over in ${storage.getStore()}`))
+    if (conn.path === '/one') await gate.pass()
+    if (conn.path !== '/two') return conn.ok('text')
+    return conn.ok(streamOf('text', () => seen.push(`/two is read in ${storage.getStore()}`)))
+  })
+  const client = await server.connect()
+  client.send(['/one', '/two', '/three', '/four'].map(get).join(''))
+  await gate.reached()
+  await turns()
+  gate.open()
+  for (let at = 0; at < 4; at++) assert.equal((await client.response()).body, 'text')
+  await until('all are over', () => seen.length === 5)
+  assert.deepEqual(seen.sort(), [
+    '/four is over in /four',
+    '/one is over in /one',
+    '/three is over in /three',
+    '/two is over in /two',
+    '/two is read in /two',
+  ])
+})
+
+test('a client that is still reading short answers is not taken for idle', async (t) => {
+  const limits = { keepAliveMs: 100, writeStallMs: 60_000 }
+  const body = 'x'.repeat(15_000)
+  let sent = 0
+  const server = await start(t, (conn) => conn.afterSend(() => sent++).ok(body), { limits })
+  const client = await server.connect()
+  client.socket.pause()
+  client.send(get('/').repeat(2_000))
+  await until('the server waits for its client', () => sent > 0 && sent < 2_000)
+  await turns()
+  await sleep(2_500) // node looks at its idle sockets each second, and gives them one more
+  assert.equal(client.isClosed, false)
+  assert.equal(server.handle.report().connections, 1)
+})
+
+async function* streamOf(text: string, onRead?: () => void): AsyncGenerator<string> {
+  onRead?.()
+  yield text
+}

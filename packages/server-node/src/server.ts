@@ -92,6 +92,7 @@ export class NodeServer implements Part {
       ...context,
       bodies: this.#bodies,
       stalls: new WriteStalls(writeStallMs, (response) => this.#bodies.isStream(response)),
+      writeStallMs: writeStallMs === Infinity ? Infinity : Math.min(writeStallMs, maxTimerMs),
       keepAliveFields: keepAliveFieldsOf(keepAliveMs),
     }
     this.#settings = settings

@@ -7,6 +7,7 @@ import type { Socket } from 'node:net'
 
 import { maxTimerMs } from './clock.ts'
 import type { Connection } from './connections.ts'
+import { cut } from './cut.ts'
 import { lookMs } from './limits.ts'
 
 interface Stall {
@@ -96,10 +97,4 @@ function stallOf(socket: Socket, before: Stall | undefined, now: number): Stall 
 function queuedBytes(socket: Socket): number {
   // oxlint-disable-next-line no-underscore-dangle -- it has no public name
   return (socket as Socket & { _handle?: { writeQueueSize?: number } })._handle?.writeQueueSize ?? 0
-}
-
-/** With a reset, where it can be one: what is written would else stay with the system until the client takes it. */
-function cut(socket: Socket): void {
-  if ('encrypted' in socket || socket.remoteAddress === undefined) socket.destroy()
-  else socket.resetAndDestroy()
 }
