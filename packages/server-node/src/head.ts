@@ -32,9 +32,8 @@ export const isPlain: boolean =
   /\b_implicitHeader\b/.test(String(end))
 
 /** Who listens there may set fields on node's response, before we are told of it. */
-const channels = ['http.server.request.start', 'http.server.response.created'].map((name) =>
-  channel(name),
-)
+const requestStart = channel('http.server.request.start')
+const responseCreated = channel('http.server.response.created')
 
 /** Whether we may write a response by ourselves: its connection is kept, its turn has come, and nobody has wrapped its
  * methods to see it go by. */
@@ -48,8 +47,8 @@ export function isOrdinary(response: ServerResponse): boolean {
     response.write === write &&
     response.end === end &&
     !(response as unknown as InnerResponse)._expect_continue &&
-    !channels[0]!.hasSubscribers &&
-    !channels[1]!.hasSubscribers
+    !requestStart.hasSubscribers &&
+    !responseCreated.hasSubscribers
   )
 }
 
