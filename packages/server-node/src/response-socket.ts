@@ -153,6 +153,7 @@ export class ResponseSocket extends Socket {
 
   #take(pieces: readonly Piece[], done: WriteDone): void {
     this.#written = done
+    if (this.timeout !== undefined && this.timeout > 0) this.setTimeout(this.timeout) // from now on
     this.#writing = pieces.reduce((length, { chunk }) => length + chunk.length, 0)
     if (this.#course === 'over') return this.#release()
     const hadHead = this.head !== undefined
