@@ -7,12 +7,12 @@ import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { createGunzip, gunzipSync } from 'node:zlib'
 
-import { State, type Conn, type Handler } from '@wakerobin/core'
-import { testApp } from '@wakerobin/core/testing'
-import { router } from '@wakerobin/router'
-import { connect, nodeRequest } from '@wakerobin/server-node'
-import { Broadcaster } from '@wakerobin/sse'
-
+// By their paths: where nothing is installed for this folder, these tests skip.
+import { State, type Conn, type Handler } from '../../packages/core/src/index.ts'
+import { testApp } from '../../packages/core/src/testing.ts'
+import { router } from '../../packages/router/src/index.ts'
+import { connect, nodeRequest } from '../../packages/server-node/src/index.ts'
+import { Broadcaster } from '../../packages/sse/src/index.ts'
 import { start } from './serve.ts'
 import { skipReason } from './skip-reason.ts'
 
