@@ -165,6 +165,27 @@ test('middleware that answers when the client has left does no harm', async (t) 
   assert.deepEqual(server.errors, [])
 })
 
+test('middleware is not waited for when the client has left before', async (t) => {
+  const gate = new Gate()
+  let isOver = false
+  const server = await start(t, [
+    async (conn) => {
+      conn.afterSend(() => (isOver = true))
+      const left = new Promise((resolve) => conn.signal.addEventListener('abort', resolve))
+      await Promise.all([gate.pass(), left])
+      await turns()
+    },
+    connect(() => {}),
+  ])
+  const client = await server.connect()
+  client.get('/')
+  await gate.reached()
+  client.socket.resetAndDestroy()
+  gate.open()
+  await until('the conn is over', () => isOver)
+  assert.deepEqual(server.errors, [])
+})
+
 test('a file is closed when the client leaves in the middle of it', async (t) => {
   const path = join(tmpdir(), `wakerobin-connect-${process.pid}`)
   writeFileSync(path, Buffer.alloc(20_000_000))

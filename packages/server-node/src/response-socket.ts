@@ -133,8 +133,10 @@ export class ResponseSocket extends Socket {
     this.#take(pieces, done)
   }
 
+  /** Middleware has ended the connection, as it thinks. */
   override _final(done: WriteDone): void {
     done()
+    this.destroy()
   }
 
   override _destroy(error: Error | null, done: WriteDone): void {
