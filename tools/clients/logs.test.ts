@@ -2,9 +2,9 @@ import assert from 'node:assert/strict'
 import { Writable } from 'node:stream'
 import { test } from 'node:test'
 
-import type { Handler } from '@wakerobin/core'
-import { testApp } from '@wakerobin/core/testing'
-import { logger, record } from '@wakerobin/logger'
+import type { Handler } from '../../packages/core/src/index.ts'
+import { testApp } from '../../packages/core/src/testing.ts'
+import { logger, record } from '../../packages/logger/src/index.ts'
 
 import { skipReason } from './skip-reason.ts'
 

@@ -7,12 +7,12 @@ import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { createGunzip, gunzipSync } from 'node:zlib'
 
-import { State, type Conn, type Handler } from '@wakerobin/core'
-import { testApp } from '@wakerobin/core/testing'
-import { router } from '@wakerobin/router'
-import { connect, nodeRequest } from '@wakerobin/server-node'
-import { Broadcaster } from '@wakerobin/sse'
-
+// By their paths: where nothing is installed for this folder, these tests skip.
+import { State, type Conn, type Handler } from '../../packages/core/src/index.ts'
+import { testApp } from '../../packages/core/src/testing.ts'
+import { router } from '../../packages/router/src/index.ts'
+import { connect, nodeRequest } from '../../packages/server-node/src/index.ts'
+import { Broadcaster } from '../../packages/sse/src/index.ts'
 import { start } from './serve.ts'
 import { skipReason } from './skip-reason.ts'
 
@@ -306,6 +306,59 @@ test('a cookie that is secure is set where the conn is', skip, async () => {
   assert.equal((await app.get('/')).headers.has('set-cookie'), false)
   assert.match((await app.get('/', { isSecure: true })).headers.get('set-cookie')!, /Secure/)
 })
+
+test('a session in front of a router, and compression in one of its routes', skip, async () => {
+  const [{ default: session }, { default: compression }] = await Promise.all([
+    import('express-session'),
+    import('compression'),
+  ])
+  const app = testApp([
+    connect(session({ secret: 'k', resave: false, saveUninitialized: true })),
+    router()
+      .get('/plain', (conn) => conn.withResponseHeader('Content-Type', 'text/plain').ok(text))
+      .get('/encoded', connect(compression()), (conn) =>
+        conn.withResponseHeader('Content-Type', 'text/plain').ok(text),
+      ),
+  ])
+  const headers = { 'Accept-Encoding': 'gzip' }
+  const plain = await app.get('/plain', { headers })
+  assert.equal(plain.body, text)
+  assert.equal(plain.headers.has('set-cookie'), true)
+  const encoded = await app.get('/encoded', { headers })
+  assert.equal(gunzipSync(encoded.bytes).toString(), text)
+  assert.equal(encoded.headers.has('set-cookie'), true)
+  assert.deepEqual(app.errors, [])
+})
+
+test(
+  'express.static serves files, refuses what leaves its folder, and passes on',
+  skip,
+  async (t) => {
+    const { default: express } = await import('express')
+    const path = folder(t, { 'a.txt': 'hello', '.hidden': 'no' })
+    const url = await start(t, [
+      router().all(
+        '/strict/*',
+        connect(express.static(path, { dotfiles: 'deny', fallthrough: false })),
+      ),
+      connect(express.static(path)),
+      'later',
+    ])
+    const file = await fetch(`${url}/a.txt`)
+    assert.deepEqual([file.status, await file.text()], [200, 'hello'])
+    assert.equal(file.headers.get('content-length'), '5')
+    const part = await fetch(`${url}/a.txt`, { headers: { Range: 'bytes=1-2' } })
+    assert.deepEqual([part.status, await part.text()], [206, 'el'])
+    const outside = await fetch(`${url}/a.txt`, { headers: { Range: 'bytes=9-' } })
+    assert.equal(outside.status, 416)
+    assert.equal(outside.headers.get('content-range'), 'bytes */5')
+    assert.equal((await fetch(`${url}/strict/.hidden`)).status, 403)
+    assert.equal((await fetch(`${url}/strict/b.txt`)).status, 404)
+    assert.equal(await (await fetch(`${url}/b.txt`)).text(), 'later')
+    const moved = await fetch(`${url}/css`, { redirect: 'manual' })
+    assert.equal(moved.headers.get('location'), '/css/')
+  },
+)
 
 test('all of them together, on sockets', skip, async (t) => {
   const [

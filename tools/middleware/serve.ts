@@ -3,8 +3,8 @@
 import assert from 'node:assert/strict'
 import type { TestContext } from 'node:test'
 
-import type { AnyHandler, Handler } from '@wakerobin/core'
-import { serve, type ServeOptions } from '@wakerobin/server-node'
+import type { AnyHandler, Handler } from '../../packages/core/src/index.ts'
+import { serve, type ServeOptions } from '../../packages/server-node/src/index.ts'
 
 /** Serves an app until the test ends, at the latest; it fails where an error was reported.
  * @returns The base of its URLs, without a slash at the end. */

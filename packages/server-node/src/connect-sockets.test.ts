@@ -165,6 +165,27 @@ test('middleware that answers when the client has left does no harm', async (t) 
   assert.deepEqual(server.errors, [])
 })
 
+test('middleware is not waited for when the client has left before', async (t) => {
+  const gate = new Gate()
+  let isOver = false
+  const server = await start(t, [
+    async (conn) => {
+      conn.afterSend(() => (isOver = true))
+      const left = new Promise((resolve) => conn.signal.addEventListener('abort', resolve))
+      await Promise.all([gate.pass(), left])
+      await turns()
+    },
+    connect(() => {}),
+  ])
+  const client = await server.connect()
+  client.get('/')
+  await gate.reached()
+  client.socket.resetAndDestroy()
+  gate.open()
+  await until('the conn is over', () => isOver)
+  assert.deepEqual(server.errors, [])
+})
+
 test('a file is closed when the client leaves in the middle of it', async (t) => {
   const path = join(tmpdir(), `wakerobin-connect-${process.pid}`)
   writeFileSync(path, Buffer.alloc(20_000_000))
@@ -246,6 +267,32 @@ test('a stop lets middleware finish, and its answer is the last of the connectio
   assert.equal(response.field('connection'), 'close')
   assert.equal(response.field('keep-alive'), undefined)
   assert.equal((await stopped).outcome, 'clean')
+})
+
+test('a time that middleware sets itself is told to it, or ends its answer', async (t) => {
+  const server = await start(
+    t,
+    connect(function patient(request, response) {
+      const answer = (): void => void response.end('too late')
+      if (request.method === 'POST') request.setTimeout(5, answer)
+      else response.setTimeout(5, request.url === '/heard' ? answer : undefined)
+      // A write begins it anew.
+      if (request.url === '/half') response.write('half')
+    }),
+  )
+  const client = await server.connect()
+  assert.equal((await client.get('/heard').response()).body, 'too late')
+  client.request('POST', '/', 'Content-Length: 2')
+  assert.equal((await client.response()).body, 'too late')
+  assert.equal(server.errors.length, 0)
+  const other = await server.connect()
+  assert.equal((await other.get('/').response()).status, 500)
+  assert.match(
+    String(server.errors[0]!.error),
+    /connect\(patient\) has taken longer than it has set itself/,
+  )
+  await other.get('/half').received('half')
+  await other.closed()
 })
 
 test('a stop cuts middleware that does neither at the deadline, and names it', async (t) => {

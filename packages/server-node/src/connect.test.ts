@@ -88,6 +88,21 @@ test('what middleware sets on res is on the conn, and later handlers may change 
   assert.equal(headers.has('x-gone'), false)
 })
 
+test('several lines of a field are seen by middleware, and stay', async () => {
+  const app = testApp([
+    (conn) => void conn.responseHeaders.append('Set-Cookie', 'a=1').append('Set-Cookie', 'b=2'),
+    connect((_request, response, next) => {
+      assert.deepEqual(response.getHeader('set-cookie'), ['a=1', 'b=2'])
+      response.appendHeader('Set-Cookie', 'c=3')
+      next()
+    }),
+    connect((_request, response) => response.end('hello')),
+  ])
+  const { headers } = await app.get('/')
+  assert.deepEqual(headers.getSetCookie(), ['a=1', 'b=2', 'c=3'])
+  assert.deepEqual(app.errors, [])
+})
+
 test('what is set on res behind next() is sent as long as the response is not', async () => {
   let res: ServerResponse | undefined
   const app = testApp([
@@ -475,6 +490,12 @@ test('middleware that destroys its response before it answers is an error', asyn
   }
 })
 
+test('middleware that ends the connection, as it thinks, does the same', async () => {
+  const app = testApp(connect((request) => void request.socket.end()))
+  assert.equal((await app.get('/')).status, 500)
+  assert.match(String(app.errors[0]!.error), /has destroyed the response/)
+})
+
 test('what fails in mid-body cuts the response', async () => {
   const error = new Error('broken')
   const failing: Middleware[] = [
@@ -688,6 +709,19 @@ test('an end that never comes is waited for until the client leaves', async () =
   await app.idle()
   await turns(3)
   assert.deepEqual(closed, ['closed'])
+  assert.deepEqual(app.errors, [])
+})
+
+test('middleware is not waited for when the client has left before', async () => {
+  const gate = new Gate()
+  const leaving = new AbortController()
+  const app = testApp([() => gate.pass(), connect(() => {})])
+  const request = app.get('/', { signal: leaving.signal })
+  await gate.reached()
+  leaving.abort()
+  await assert.rejects(request)
+  gate.open()
+  await app.idle()
   assert.deepEqual(app.errors, [])
 })
 

@@ -58,6 +58,7 @@ export class NodePair implements ResponseReader {
     this.#socket.on('drain', () => {
       if (this.response.writableNeedDrain) this.response.emit('drain')
     })
+    this.#socket.on('timeout', () => this.#timedOut())
     conn.afterSend((isSent) => this.#over(isSent))
   }
 
@@ -159,6 +160,17 @@ export class NodePair implements ResponseReader {
     else if (isFlowing)
       this.#socket.destroy(new Error('The middleware has failed', { cause: error }))
     else if (!(this.#conn.isDisconnected && isAbort(error))) this.#report(error)
+  }
+
+  /** Nothing was written for as long as middleware has said. As with node, that is the end where nobody hears of it. */
+  #timedOut(): void {
+    const message = this.#request.message
+    const isHeard = [
+      !message.complete && message.emit('timeout', this.#socket),
+      this.response.emit('timeout', this.#socket),
+    ]
+    if (!isHeard.includes(true))
+      this.#socket.destroy(new Error(`${this.#place} has taken longer than it has set itself`))
   }
 
   /** The body cannot be read. Middleware may say something to it in this turn of the loop; some wait for an end that will

@@ -133,8 +133,10 @@ export class ResponseSocket extends Socket {
     this.#take(pieces, done)
   }
 
+  /** Middleware has ended the connection, as it thinks. */
   override _final(done: WriteDone): void {
     done()
+    this.destroy()
   }
 
   override _destroy(error: Error | null, done: WriteDone): void {
@@ -153,6 +155,7 @@ export class ResponseSocket extends Socket {
 
   #take(pieces: readonly Piece[], done: WriteDone): void {
     this.#written = done
+    if (this.timeout !== undefined && this.timeout > 0) this.setTimeout(this.timeout) // from now on
     this.#writing = pieces.reduce((length, { chunk }) => length + chunk.length, 0)
     if (this.#course === 'over') return this.#release()
     const hadHead = this.head !== undefined
