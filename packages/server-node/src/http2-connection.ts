@@ -3,10 +3,12 @@
 import { constants } from 'node:http2'
 import type { ServerHttp2Session } from 'node:http2'
 
+import { maxTimerMs } from './clock.ts'
 import { Connection, pathOf } from './connections.ts'
 import type { Http2Exchange } from './http2-exchange.ts'
 import type { Limits } from './limits.ts'
 import type { OpenRequest } from './open-report.ts'
+import { cut, queuedBytes } from './write-stalls.ts'
 
 /** RFC 9113 §6.8: a last stream that no client reaches. */
 const noLastStream = 2 ** 31 - 1
@@ -16,24 +18,29 @@ const resetWindowMs = 10_000
 
 export class Http2Connection extends Connection {
   readonly session: ServerHttp2Session
+  readonly limits: Limits
   readonly #exchanges = new Set<Http2Exchange>()
-  readonly #mostResets: number
   #resets = 0
   #windowStart = 0
   #hasGoodbye = false
+  /** Set where there is no request. */
+  #idle: ReturnType<typeof setTimeout> | undefined
+  #stall: ReturnType<typeof setInterval> | undefined
 
   /** @param former The connection as it was taken for before it began to speak. */
   constructor(former: Connection, session: ServerHttp2Session, limits: Limits) {
-    super(former.socket, former.entrance, limits.halfClosedMs)
-    this.isExcess = former.isExcess
+    const { socket, entrance, isExcess } = former
+    super(socket, entrance, limits.halfClosedMs)
+    this.isExcess = isExcess
     this.session = session
-    this.#mostResets = limits.resets
+    this.limits = limits
     // A client that breaks the rules gets a GOAWAY by node, and one that is gone is told of by the socket's close.
-    session.on('error', () => {})
-    if (limits.sessionIdleMs === Infinity) return
-    session.setTimeout(limits.sessionIdleMs, () => {
-      if (this.isIdle) this.end()
-    })
+    const heard = (): void => {}
+    session.on('error', heard)
+    socket.on('error', heard)
+    // Node's session waits for a client's FIN for ever.
+    socket.once('finish', () => this.waitForItsEnd())
+    this.#waitIdle()
   }
 
   override get isIdle(): boolean {
@@ -47,10 +54,25 @@ export class Http2Connection extends Connection {
   /** A request has come. */
   add(exchange: Http2Exchange): void {
     this.#exchanges.add(exchange)
+    clearTimeout(this.#idle)
     exchange.onOver(() => {
       this.#exchanges.delete(exchange)
-      if (exchange.stream.aborted) this.countReset()
+      if (exchange.isGivenUp) this.countReset()
+      if (this.isIdle) this.#waitIdle()
     })
+  }
+
+  /** Not by node's timer of the session: that begins anew with each byte, which may be those of a head that never ends. */
+  #waitIdle(): void {
+    const { sessionIdleMs } = this.limits
+    if (sessionIdleMs === Infinity || this.isOver) return
+    this.#idle = setTimeout(() => this.end(), Math.min(sessionIdleMs, maxTimerMs)).unref()
+  }
+
+  override closed(): void {
+    clearTimeout(this.#idle)
+    clearInterval(this.#stall)
+    super.closed()
   }
 
   /** A client that opens streams only to reset them has us do work for nothing. */
@@ -60,9 +82,9 @@ export class Http2Connection extends Connection {
       this.#windowStart = now
       this.#resets = 0
     }
-    if (++this.#resets <= this.#mostResets || this.session.destroyed) return
-    this.session.goaway(constants.NGHTTP2_ENHANCE_YOUR_CALM)
+    if (++this.#resets <= this.limits.resets || this.session.destroyed) return
     this.session.destroy(undefined, constants.NGHTTP2_ENHANCE_YOUR_CALM)
+    this.watchStall()
   }
 
   override requests(isStream: (key: object) => boolean): OpenRequest[] {
@@ -96,6 +118,24 @@ export class Http2Connection extends Connection {
 
   override end(): void {
     if (!this.isOver) this.session.close()
+    this.watchStall()
+  }
+
+  /** Cuts the connection where its client takes nothing of what is left to be sent for `limits.writeStallMs`: not even
+   * the end of a session would come through. */
+  watchStall(): void {
+    const { socket, limits } = this
+    if (this.#stall !== undefined || limits.writeStallMs === Infinity || socket.destroyed) return
+    let taken = takenBytes(this)
+    const look = (): void => {
+      const before = taken
+      taken = takenBytes(this)
+      if (queuedBytes(socket) > 0 && taken !== before) return
+      clearInterval(this.#stall)
+      this.#stall = undefined
+      if (queuedBytes(socket) > 0) cut(socket)
+    }
+    this.#stall = setInterval(look, Math.min(limits.writeStallMs, maxTimerMs)).unref()
   }
 
   override refuse(): void {
@@ -110,4 +150,9 @@ export class Http2Connection extends Connection {
   override ended(): void {
     this.session.destroy()
   }
+}
+
+/** How much the client's system has taken. */
+function takenBytes({ socket }: Connection): number {
+  return socket.bytesWritten - queuedBytes(socket)
 }

@@ -1,7 +1,7 @@
 /** From a conn that is done to frames on the wire. */
 
 import { constants } from 'node:http2'
-import type { OutgoingHttpHeaders, ServerHttp2Stream } from 'node:http2'
+import type { OutgoingHttpHeaders } from 'node:http2'
 
 import type { Conn } from '@wakerobin/core'
 import { failConn, isBodySource } from '@wakerobin/core/adapter'
@@ -19,7 +19,7 @@ export const http2Responder: Responder<Http2Exchange> = {
       respondHttp2(conn, exchange)
     } catch (error) {
       // Not known to happen; but one request must not end the process.
-      exchange.stream.close(constants.NGHTTP2_INTERNAL_ERROR)
+      exchange.reset(constants.NGHTTP2_INTERNAL_ERROR)
       exchange.onError(error, { conn, place: 'the response' })
     }
   },
@@ -52,9 +52,15 @@ export function respondHttp2(conn: Conn, exchange: Http2Exchange): void {
   } catch (error) {
     // What node refuses, as two values of a field that has one.
     exchange.onError(error, { conn, place: 'the response' })
-    failConn(conn, 500)
-    sendWholeHttp2(finalOf(conn, exchange), exchange)
+    sendFailureHttp2(conn, exchange)
   }
+}
+
+/** Sends a 500 in place of a response of which nothing is out. */
+export function sendFailureHttp2(conn: Conn, exchange: Http2Exchange): void {
+  conn.takeResponseBody() // it has ended by itself
+  failConn(conn, 500)
+  if (!exchange.isClosed) sendWholeHttp2(finalOf(conn, exchange), exchange)
 }
 
 /** HTTP/2 has no Upgrade: RFC 9113 §8.6. */
@@ -65,22 +71,13 @@ function refuseSwitch(conn: Conn, { onError }: Http2Exchange): void {
 }
 
 function sendWholeHttp2(final: FinalResponse, exchange: Http2Exchange): void {
-  const { stream, server } = exchange
+  const { stream } = exchange
   const bytes = bytesOf(final.body)
   stream.respond(fieldsOf(final), { endStream: bytes === undefined })
   exchange.hasEnded = true
   if (bytes !== undefined) stream.end(bytes)
-  letGoOfRequest(stream)
-  server.stalls.watchStream(stream)
-}
-
-/** Has the client keep what is left of its request, when the response is out: RFC 9113 §8.1. */
-export function letGoOfRequest(stream: ServerHttp2Stream): void {
-  const stop = (): void => {
-    if (!stream.readableEnded && !stream.destroyed) stream.close(constants.NGHTTP2_NO_ERROR)
-  }
-  // What has come of it may be read to its end in this turn.
-  if (!stream.readableEnded) stream.once('finish', () => setImmediate(stop))
+  exchange.letGoOfRequest()
+  exchange.watchStall()
 }
 
 function bytesOf(body: FinalResponse['body']): Buffer | undefined {
