@@ -172,10 +172,18 @@ export class Http2Exchange implements Incoming {
 
   /** Ends the stream before its time, and says why: RFC 9113 §7. */
   reset(code: number): void {
+    const { stream } = this
+    if (this.wasReset) return
     this.wasReset = true
-    this.stream.close(code)
-    // Node would wait until the frame is out, which a client that reads nothing can put off for ever.
-    this.stream.destroy()
+    // What was written before, in this turn, still goes out.
+    setImmediate(() => {
+      // Node ends what it closes, with an END_STREAM if that can go out: a body that was cut would look whole.
+      // oxlint-disable-next-line no-underscore-dangle -- the name that node's streams give it
+      stream._final = (done) => done()
+      stream.close(code)
+      // Node would wait until the frame is out, which a client that reads nothing can put off for ever.
+      setImmediate(() => stream.destroy())
+    })
     this.connection.watchStall()
   }
 

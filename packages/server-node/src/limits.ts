@@ -48,7 +48,7 @@ export interface LimitOptions {
   /** The most requests at a time on a connection that speaks HTTP/2; the client knows, and waits. Default 100. */
   streams?: number
   /** The longest list of header fields in HTTP/2, in bytes as RFC 9113 §6.5.2 counts them, with 32 for each field; the
-   * client is told beforehand, and a longer one is a 431. Default 32 KiB. */
+   * client is told, and the stream of a longer one is reset; where it does not know yet, it is a 431. Default 32 KiB. */
   headerListBytes?: number
   /** How many streams a client may reset on a connection within ten seconds; with the next one the connection
    * is closed. Default 50. */
