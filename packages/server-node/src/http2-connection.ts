@@ -10,8 +10,8 @@ import type { Limits } from './limits.ts'
 import type { OpenRequest } from './open-report.ts'
 import { cut, queuedBytes } from './write-stalls.ts'
 
-/** RFC 9113 §6.8: a last stream that no client reaches. */
-const noLastStream = 2 ** 31 - 1
+/** A GOAWAY without an error, whose last stream no client reaches: RFC 9113 §6.8. */
+const notice = Buffer.from('0000080700000000007fffffff00000000', 'hex')
 
 /** The time in which `limits.resets` are counted, in milliseconds. */
 const resetWindowMs = 10_000
@@ -26,6 +26,10 @@ export class Http2Connection extends Connection {
   /** Set where there is no request. */
   #idle: ReturnType<typeof setTimeout> | undefined
   #stall: ReturnType<typeof setInterval> | undefined
+  #alive: ReturnType<typeof setInterval> | undefined
+  /** How much had come when it was looked at last, and whether the client was asked then for a sign of life. */
+  #read = 0
+  #isAsked = false
 
   /** @param former The connection as it was taken for before it began to speak. */
   constructor(former: Connection, session: ServerHttp2Session, limits: Limits) {
@@ -41,6 +45,11 @@ export class Http2Connection extends Connection {
     // Node's session waits for a client's FIN for ever.
     socket.once('finish', () => this.waitForItsEnd())
     this.#waitIdle()
+    if (limits.sessionIdleMs === Infinity) return
+    this.#alive = setInterval(
+      () => this.#look(),
+      Math.min(limits.sessionIdleMs, maxTimerMs),
+    ).unref()
   }
 
   override get isIdle(): boolean {
@@ -69,8 +78,19 @@ export class Http2Connection extends Connection {
     this.#idle = setTimeout(() => this.end(), Math.min(sessionIdleMs, maxTimerMs)).unref()
   }
 
+  /** Cuts a connection whose requests go on, while its client is silent and does not answer a PING either: it may have
+   * left, or have broken the rules. Node reads no further then, and does not see the end of the connection. */
+  #look(): void {
+    const { socket, session } = this
+    const isSilent = socket.bytesRead === this.#read && queuedBytes(socket) === 0 && !this.isIdle
+    this.#read = socket.bytesRead
+    if (isSilent && (this.#isAsked || session.destroyed)) return cut(socket)
+    this.#isAsked = isSilent && session.ping(() => {})
+  }
+
   override closed(): void {
     clearTimeout(this.#idle)
+    clearInterval(this.#alive)
     clearInterval(this.#stall)
     super.closed()
   }
@@ -83,7 +103,8 @@ export class Http2Connection extends Connection {
       this.#resets = 0
     }
     if (++this.#resets <= this.limits.resets || this.session.destroyed) return
-    this.session.destroy(undefined, constants.NGHTTP2_ENHANCE_YOUR_CALM)
+    // Node takes a number, and its types do not know; given as the second argument it is forgotten.
+    this.session.destroy(constants.NGHTTP2_ENHANCE_YOUR_CALM as unknown as Error)
     this.watchStall()
   }
 
@@ -108,7 +129,15 @@ export class Http2Connection extends Connection {
   override closeAfterResponse(): void {
     if (this.#hasGoodbye || this.isOver) return
     this.#hasGoodbye = true
-    this.session.goaway(constants.NGHTTP2_NO_ERROR, noLastStream)
+    // Written past node, whose library takes no request any more when it has said GOAWAY. Over TLS that cannot be: two
+    // writes at a time end the process. The client then hears it with the end of the linger time alone.
+    if ('encrypted' in this.socket) return
+    const say = (): void => {
+      if (!this.isOver && !this.socket.destroyed) this.socket.write(notice)
+    }
+    // SETTINGS come first: RFC 9113 §3.4.
+    if (this.session.pendingSettingsAck) this.session.once('localSettings', say)
+    else say()
   }
 
   /** Takes no more requests; ends with the last of those that have come. */
@@ -139,7 +168,7 @@ export class Http2Connection extends Connection {
   }
 
   override refuse(): void {
-    this.session.destroy()
+    this.ended()
   }
 
   override say(): void {
@@ -149,6 +178,7 @@ export class Http2Connection extends Connection {
   /** The client has ended its side of the connection, and with it what it could hear of our streams. */
   override ended(): void {
     this.session.destroy()
+    this.socket.destroy()
   }
 }
 

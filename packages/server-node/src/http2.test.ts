@@ -28,7 +28,8 @@ import {
 import { Gate, RawClient, start, turns, until } from '../fixtures/harness.ts'
 import { ask, open, openSession, responseOf } from '../fixtures/http2-client.ts'
 
-const hello = (conn: Conn): Conn => conn.ok(`hello in ${conn.httpVersion}, secure: ${conn.isSecure}`)
+const hello = (conn: Conn): Conn =>
+  conn.ok(`hello in ${conn.httpVersion}, secure: ${conn.isSecure}`)
 const tls = { cert: first.cert, key: first.key }
 
 /** What curl says, with the version that it has spoken; undefined where there is no curl that speaks HTTP/2. */
@@ -154,11 +155,17 @@ describe('who speaks HTTP/2', () => {
 describe('requests in HTTP/2', () => {
   test('handlers see the method, the path, and a Host that is the authority', async (t) => {
     const server = await start(t, (conn) =>
-      conn.ok([conn.method, conn.pathAndQuery, conn.requestHeaders.get('host'), conn.host].join(' ')),
+      conn.ok(
+        [conn.method, conn.pathAndQuery, conn.requestHeaders.get('host'), conn.host].join(' '),
+      ),
     )
     const session = await openSession(t, server)
     for (const method of ['GET', 'DELETE', 'OPTIONS', 'PATCH', 'REPORT']) {
-      const { body } = await ask(session, { ':method': method, ':path': '/a?b', ':authority': 'x.test' })
+      const { body } = await ask(session, {
+        ':method': method,
+        ':path': '/a?b',
+        ':authority': 'x.test',
+      })
       assert.equal(body, `${method} /a?b x.test x.test`)
     }
   })
@@ -166,7 +173,9 @@ describe('requests in HTTP/2', () => {
   test('pseudo fields are no headers; the others are as they came, with their UTF-8 as it is', async (t) => {
     const server = await start(t, (conn) => conn.json([...conn.requestHeaders]))
     const client = await FrameClient.connect(t, server)
-    client.send(get(1, '/', ['x-a', '1'], ['x-a', '2'], ['x-u', Buffer.from('é€').toString('latin1')]))
+    client.send(
+      get(1, '/', ['x-a', '1'], ['x-a', '2'], ['x-u', Buffer.from('é€').toString('latin1')]),
+    )
     assert.deepEqual(JSON.parse(await client.body(1)), [
       ['host', 'a.test'],
       ['x-a', '1'],
@@ -178,7 +187,9 @@ describe('requests in HTTP/2', () => {
   test('cookies that come in several fields are one line', async (t) => {
     const server = await start(t, (conn) => conn.ok(conn.requestHeaders.get('cookie') ?? 'none'))
     const client = await FrameClient.connect(t, server)
-    client.send(get(1, '/', ['cookie', 'a=b'], ['x', 'y'], ['cookie', 'c=d'], ['cookie', 'e=f; g=h']))
+    client.send(
+      get(1, '/', ['cookie', 'a=b'], ['x', 'y'], ['cookie', 'c=d'], ['cookie', 'e=f; g=h']),
+    )
     assert.equal(await client.body(1), 'a=b; c=d; e=f; g=h')
   })
 
@@ -199,7 +210,8 @@ describe('requests in HTTP/2', () => {
       const { contentLength } = conn.requestBody
       if (conn.path === '/json') return conn.json(await conn.requestBody.json())
       if (conn.path === '/bytes') return conn.ok(await conn.requestBody.bytes())
-      if (conn.path !== '/parts') return conn.ok(`${contentLength} ${await conn.requestBody.text()}`)
+      if (conn.path !== '/parts')
+        return conn.ok(`${contentLength} ${await conn.requestBody.text()}`)
       let length = 0
       for await (const part of conn.requestBody) length += part.length
       return conn.ok(String(length))
@@ -319,7 +331,10 @@ describe('requests in HTTP/2', () => {
         return conn.ok('')
       })
       const client = await FrameClient.connect(t, server)
-      for (const [path, stream] of [['/text', 1], ['/parts', 3]] as const) {
+      for (const [path, stream] of [
+        ['/text', 1],
+        ['/parts', 3],
+      ] as const) {
         client.send(post(stream, path), data(stream, 'abc'))
         await until('it is being read', () => seen.includes(path))
         await client.pong()
@@ -451,7 +466,10 @@ describe('requests in HTTP/2 that are refused', () => {
       'a :status': [[':status', '200'], ...request('/')],
       'a pseudo field behind others': [['x', '1'], ...request('/')],
       'two Hosts': [...without(':authority'), ['host', 'a'], ['host', 'a']],
-      'two lengths': request('/', [['content-length', '0'], ['content-length', '0']]),
+      'two lengths': request('/', [
+        ['content-length', '0'],
+        ['content-length', '0'],
+      ]),
       'a length that is no number': request('/', [['content-length', 'x']]),
       'a length of a body that is not there': request('/', [['content-length', '3']]),
       'an extended CONNECT': request('/', [], 'CONNECT').concat([[':protocol', 'websocket']]),
@@ -479,7 +497,10 @@ describe('requests in HTTP/2 that are refused', () => {
     short.send(post(1, '/', ['content-length', '4']), data(1, 'abc', true))
     await short.next(type.reset, 1)
     await turns()
-    assert.ok(read.every((each) => each === 'aborted'), String(read))
+    assert.ok(
+      read.every((each) => each === 'aborted'),
+      String(read),
+    )
     assert.deepEqual(server.errors, [])
   })
 })
@@ -529,7 +550,9 @@ describe('responses in HTTP/2', () => {
   test('10 MB come whole through the window of their stream, and leave the others theirs', async (t) => {
     const bytes = Buffer.alloc(10_000_000, 'wakerobin')
     const server = await start(t, (conn) => conn.ok(conn.path === '/' ? bytes : 'small'))
-    const client = await FrameClient.connect(t, server, { settings: { [setting.windowSize]: 1000 } })
+    const client = await FrameClient.connect(t, server, {
+      settings: { [setting.windowSize]: 1000 },
+    })
     client.send(get(1))
     await until('the window is full', () => client.text(1).length === 1000)
     client.send(get(3, '/small'))
@@ -613,7 +636,10 @@ describe('responses in HTTP/2', () => {
     const client = await FrameClient.connect(t, server)
     client.send(get(1, '/small'), get(3, '/reset'), get(5, '/gone'))
     await client.body(1)
-    await until('the windows are full', () => client.text(3).length + client.text(5).length > 60_000)
+    await until(
+      'the windows are full',
+      () => client.text(3).length + client.text(5).length > 60_000,
+    )
     client.send(reset(3))
     await until('one is reset', () => sent.length === 2)
     client.client.socket.destroy()

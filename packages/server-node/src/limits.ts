@@ -53,7 +53,9 @@ export interface LimitOptions {
   /** How many streams a client may reset on a connection within ten seconds; with the next one the connection
    * is closed. Default 50. */
   resets?: number
-  /** How long a connection that speaks HTTP/2 is kept when it is idle, in milliseconds. Default 60 000. */
+  /** How long a connection that speaks HTTP/2 is kept when it is idle, in milliseconds. A client that is silent for that
+   * long while its requests go on is asked for a sign of life, a PING, and cut where it does not answer in the same time.
+   * Default 60 000. */
   sessionIdleMs?: number
   /** How long a client that has ended its side of the connection is waited for without a byte being
    * sent to it, in milliseconds. Some clients end their side after the request and read on; most have

@@ -269,7 +269,7 @@ export class NodeServer implements Part {
     connection: Http2Connection,
   ): void {
     // One that has failed before anybody listened would end the process.
-    stream.on("error", () => {})
+    stream.on('error', () => {})
     // Reset before it was looked at.
     if (stream.destroyed || stream.closed || stream.aborted) return connection.countReset()
     const head = headOf(raw)
