@@ -232,11 +232,12 @@ export class Connection {
     this.#isEnding = true
     this.socket.end()
     // A slow client takes what is written first.
-    if (this.socket.writableLength === 0) this.#waitForItsEnd()
-    else this.socket.once('finish', () => this.#waitForItsEnd())
+    if (this.socket.writableLength === 0) this.waitForItsEnd()
+    else this.socket.once('finish', () => this.waitForItsEnd())
   }
 
-  #waitForItsEnd(): void {
+  /** Destroys the socket soon, where the client does not end its side. */
+  waitForItsEnd(): void {
     let rounds = 10
     this.#whileItMoves(
       200,
@@ -359,7 +360,8 @@ export class Connections implements Iterable<Connection> {
   #limitExcess(connection: Connection): void {
     connection.isExcess = true
     this.#excess++
-    const timeout = setTimeout(() => connection.end(), excessMs).unref()
+    // It may speak HTTP/2 by then, and be another one.
+    const timeout = setTimeout(() => this.of(connection.socket).end(), excessMs).unref()
     connection.socket.once('close', () => clearTimeout(timeout))
   }
 

@@ -61,7 +61,8 @@ export function examine(request: IncomingMessage, limits: Limits): number {
 /** The same for a request of HTTP/2, of which node's library has checked most: RFC 9113 §8. */
 export function examineHttp2(head: Http2Head, limits: Limits): number {
   const { method, target, authority, rawHeaders } = head
-  if (!isMethod(method)) return 501
+  // Tunnels are a matter of HTTP/1.
+  if (!isMethod(method) || method === 'CONNECT') return 501
   if (target.length > limits.targetBytes) return 414
   if (rawHeaders.length > 2 * limits.headerCount) return 431
   let bytes = target.length
@@ -73,7 +74,7 @@ export function examineHttp2(head: Http2Head, limits: Limits): number {
     if (name === 'host' && value.toLowerCase() !== authority?.toLowerCase()) return 400
     if (name === 'content-length') length = value
   }
-  if (bytes > limits.headBytes) return 431
+  if (bytes > limits.headBytes || head.listBytes > limits.headerListBytes) return 431
   if (head.expectation === 'other') return 417
   if (authority === undefined || !isHost(authority)) return 400
   if (!isTarget(target, method, authority)) return 400

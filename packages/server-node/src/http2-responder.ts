@@ -1,13 +1,12 @@
 /** From a conn that is done to frames on the wire. */
 
 import { constants } from 'node:http2'
-import type { OutgoingHttpHeaders, ServerHttp2Stream } from 'node:http2'
 
 import type { Conn } from '@wakerobin/core'
 import { failConn, isBodySource } from '@wakerobin/core/adapter'
-import type { FinalResponse } from '@wakerobin/core/adapter'
 
 import type { Http2Exchange } from './http2-exchange.ts'
+import { sendFailureHttp2, sendWholeHttp2 } from './http2-respond.ts'
 import { Http2Sink } from './http2-sink.ts'
 import type { Responder } from './requests.ts'
 import { finalOf, settle } from './respond.ts'
@@ -19,7 +18,7 @@ export const http2Responder: Responder<Http2Exchange> = {
       respondHttp2(conn, exchange)
     } catch (error) {
       // Not known to happen; but one request must not end the process.
-      exchange.stream.close(constants.NGHTTP2_INTERNAL_ERROR)
+      exchange.reset(constants.NGHTTP2_INTERNAL_ERROR)
       exchange.onError(error, { conn, place: 'the response' })
     }
   },
@@ -33,7 +32,7 @@ export const http2Responder: Responder<Http2Exchange> = {
 }
 
 /** Sends the response of a conn, and runs its `afterSend` when that is over. */
-export function respondHttp2(conn: Conn, exchange: Http2Exchange): void {
+function respondHttp2(conn: Conn, exchange: Http2Exchange): void {
   if (conn.status === 101) refuseSwitch(conn, exchange)
   const final = finalOf(conn, exchange)
   const { body } = final
@@ -52,8 +51,7 @@ export function respondHttp2(conn: Conn, exchange: Http2Exchange): void {
   } catch (error) {
     // What node refuses, as two values of a field that has one.
     exchange.onError(error, { conn, place: 'the response' })
-    failConn(conn, 500)
-    sendWholeHttp2(finalOf(conn, exchange), exchange)
+    sendFailureHttp2(conn, exchange)
   }
 }
 
@@ -62,59 +60,4 @@ function refuseSwitch(conn: Conn, { onError }: Http2Exchange): void {
   failConn(conn, 500)
   const error = new TypeError('Cannot answer with a 101 in HTTP/2: it has no Upgrade')
   onError(error, { conn, place: 'the response' })
-}
-
-function sendWholeHttp2(final: FinalResponse, exchange: Http2Exchange): void {
-  const { stream, server } = exchange
-  const bytes = bytesOf(final.body)
-  stream.respond(fieldsOf(final), { endStream: bytes === undefined })
-  exchange.hasEnded = true
-  if (bytes !== undefined) stream.end(bytes)
-  letGoOfRequest(stream)
-  server.stalls.watchStream(stream)
-}
-
-/** Has the client keep what is left of its request, when the response is out: RFC 9113 §8.1. */
-export function letGoOfRequest(stream: ServerHttp2Stream): void {
-  const stop = (): void => {
-    if (!stream.readableEnded && !stream.destroyed) stream.close(constants.NGHTTP2_NO_ERROR)
-  }
-  // What has come of it may be read to its end in this turn.
-  if (!stream.readableEnded) stream.once('finish', () => setImmediate(stop))
-}
-
-function bytesOf(body: FinalResponse['body']): Buffer | undefined {
-  if (typeof body === 'string') return body === '' ? undefined : Buffer.from(body)
-  if (!(body instanceof Uint8Array) || body.length === 0) return undefined
-  return Buffer.from(body.buffer, body.byteOffset, body.byteLength)
-}
-
-/** What speaks of a connection has no meaning here: RFC 9113 §8.2.2. */
-const ofTheConnection = new Set([
-  'connection',
-  'keep-alive',
-  'proxy-connection',
-  'transfer-encoding',
-  'upgrade',
-])
-
-/** The fields of a response as node takes them. */
-export function fieldsOf({
-  status,
-  rawHeaders,
-  contentLength,
-}: FinalResponse): OutgoingHttpHeaders {
-  // No prototype: a field may well be called __proto__.
-  const fields: OutgoingHttpHeaders = Object.create(null)
-  fields[':status'] = status
-  for (let at = 0; at < rawHeaders.length; at += 2) {
-    const name = rawHeaders[at]!.toLowerCase()
-    const value = rawHeaders[at + 1]!
-    if (ofTheConnection.has(name)) continue
-    const former = fields[name]
-    if (former === undefined) fields[name] = value
-    else fields[name] = [former, value].flat() as string[]
-  }
-  if (contentLength !== undefined) fields['content-length'] = contentLength
-  return fields
 }

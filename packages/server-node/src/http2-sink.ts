@@ -4,13 +4,13 @@ import { constants } from 'node:http2'
 import type { ServerHttp2Stream } from 'node:http2'
 
 import type { BodySink, BodySource, Conn } from '@wakerobin/core'
-import { Chunk, failConn } from '@wakerobin/core/adapter'
+import { Chunk, packConn } from '@wakerobin/core/adapter'
 import type { FinalResponse } from '@wakerobin/core/adapter'
 
 import { endTimeoutMs, isAbort } from './body-sink.ts'
 import type { ActiveSink } from './body-sink.ts'
 import type { Http2Exchange } from './http2-exchange.ts'
-import { fieldsOf, letGoOfRequest, respondHttp2 } from './http2-responder.ts'
+import { fieldsOf, sendFailureHttp2 } from './http2-respond.ts'
 
 /** Takes a source to a stream.
  *
@@ -50,6 +50,7 @@ export class Http2Sink implements BodySink, ActiveSink {
     this.#exchange.onOver(() => this.#closed())
     this.#call(() => this.#source.start(this))
     if (this.#isOver || !this.#sendHead()) return
+    if (this.isEndless) packConn(this.#conn)
     // Only now: a source that has not started cannot say last words.
     this.#exchange.bodies.add(this)
   }
@@ -95,15 +96,15 @@ export class Http2Sink implements BodySink, ActiveSink {
     this.#finish()
     this.#exchange.hasEnded = true
     this.#stream.end()
-    letGoOfRequest(this.#stream)
+    this.#exchange.letGoOfRequest()
     if (this.isEndless) this.#limitTheEnd()
-    else this.#exchange.server.stalls.watchStream(this.#stream)
+    else this.#exchange.watchStall()
   }
 
   /** A client that does not even read the end is cut: it would hold what is counted until the response is over. */
   #limitTheEnd(): void {
     const timeout = setTimeout(
-      () => this.#stream.close(constants.NGHTTP2_CANCEL),
+      () => this.#exchange.reset(constants.NGHTTP2_CANCEL),
       endTimeoutMs,
     ).unref()
     this.#stream.once('close', () => clearTimeout(timeout))
@@ -117,12 +118,10 @@ export class Http2Sink implements BodySink, ActiveSink {
     if (!(this.#conn.isDisconnected && isAbort(error))) this.#report(error)
     if (isHeadOut) {
       // Not by destroy(), which closes without an error code: the client would take it for whole.
-      this.#stream.close(constants.NGHTTP2_INTERNAL_ERROR)
+      this.#exchange.reset(constants.NGHTTP2_INTERNAL_ERROR)
       return
     }
-    this.#conn.takeResponseBody() // it has ended by itself
-    failConn(this.#conn, 500)
-    respondHttp2(this.#conn, this.#exchange)
+    sendFailureHttp2(this.#conn, this.#exchange)
   }
 
   /** Aborts for an error that the source does not know of. Its `closed` comes when its own call has returned. */
@@ -135,7 +134,7 @@ export class Http2Sink implements BodySink, ActiveSink {
     if (this.#isOver) return
     if (this.isEndless) this.#exchange.bodies.cut()
     this.#finish()
-    this.#stream.close(constants.NGHTTP2_CANCEL)
+    this.#exchange.reset(constants.NGHTTP2_CANCEL)
   }
 
   /** The server stops. */
@@ -159,14 +158,14 @@ export class Http2Sink implements BodySink, ActiveSink {
   #waitForRoom(): void {
     if (this.#isWaiting) return
     this.#isWaiting = true
-    const { stalls } = this.#exchange.server
-    if (!this.isEndless) stalls.watchStream(this.#stream)
+    if (!this.isEndless) this.#exchange.watchStall()
     this.#stream.once('drain', () =>
       // Not within this turn: a source that always has more would write for ever, and nobody else would get a turn.
       setImmediate(() => {
         this.#isWaiting = false
-        if (!this.isEndless) stalls.unwatchStream(this.#stream)
-        if (!this.#isOver) this.#call(() => this.#source.drained())
+        if (this.#isOver) return
+        this.#exchange.unwatchStall()
+        this.#call(() => this.#source.drained())
       }),
     )
   }

@@ -47,13 +47,15 @@ export interface LimitOptions {
   handlerMs?: number
   /** The most requests at a time on a connection that speaks HTTP/2; the client knows, and waits. Default 100. */
   streams?: number
-  /** The longest list of header fields in HTTP/2, in bytes as RFC 9113 §6.5.2 counts them; on a stream with a longer
-   * one node ends the stream. Default 32 KiB. */
+  /** The longest list of header fields in HTTP/2, in bytes as RFC 9113 §6.5.2 counts them, with 32 for each field; the
+   * client is told, and the stream of a longer one is reset; where it does not know yet, it is a 431. Default 32 KiB. */
   headerListBytes?: number
   /** How many streams a client may reset on a connection within ten seconds; with the next one the connection
    * is closed. Default 50. */
   resets?: number
-  /** How long a connection that speaks HTTP/2 is kept when it is idle, in milliseconds. Default 60 000. */
+  /** How long a connection that speaks HTTP/2 is kept when it is idle, in milliseconds. A client that is silent for that
+   * long while its requests go on is asked for a sign of life, a PING, and cut where it does not answer in the same time.
+   * Default 60 000. */
   sessionIdleMs?: number
   /** How long a client that has ended its side of the connection is waited for without a byte being
    * sent to it, in milliseconds. Some clients end their side after the request and read on; most have
@@ -111,6 +113,11 @@ export function sessionOptions(limits: Limits): SessionOptions {
     },
     // More are a 431, which is ours to say.
     maxHeaderListPairs: 2 ** 31 - 1,
+    // A longer head of a response would end the session, without a word to anybody.
+    maxSendHeaderBlockLength: 2 ** 31 - 1,
+    // In MB. Node counts what is to be sent too, and refuses requests above it: with its 10, one large body stops the
+    // others. What clients send is bounded by the windows of their streams.
+    maxSessionMemory: 1000,
   }
 }
 

@@ -4,18 +4,13 @@ import type { ServerResponse } from 'node:http'
 
 import type { Connection } from './connections.ts'
 import type { Http2Exchange } from './http2-exchange.ts'
-import { letGoOfRequest } from './http2-responder.ts'
 
 /** How soon a client may try again that was refused because there are too many, in seconds. */
 const retryAfterSeconds = '5'
 
 /** Answers a request of HTTP/2 with a status and nothing else. The connection goes on. */
 export function refuseStream(exchange: Http2Exchange, status: number): void {
-  const { stream } = exchange
-  const retryAfter = status === 503 ? { 'retry-after': retryAfterSeconds } : {}
-  stream.respond({ ':status': status, 'content-length': 0, ...retryAfter }, { endStream: true })
-  exchange.hasEnded = true
-  letGoOfRequest(stream)
+  exchange.refuse(status, status === 503 ? retryAfterSeconds : undefined)
 }
 
 /** Answers a request with a status and nothing else, and ends its connection: what comes behind something that was

@@ -213,8 +213,8 @@ export class NodeServer implements Part {
     if (this.#connections.has(socket)) return // given back to node: see upgrade.ts
     const connection = this.#connections.add(socket, bound)
     // Taken in by the system in the moment in which the listener was closed.
-    if (this.#isRefusing) socket.destroy()
-    else if (this.#isEnding)
+    if (this.#isRefusing) return void socket.destroy()
+    if (this.#isEnding)
       this.#after(this.#settings.lingerMs, () => this.#endIdle([this.#connections.of(socket)]))
     if ('alpnProtocol' in socket && socket.alpnProtocol === 'h2') this.#beginSession(connection)
   }
@@ -222,7 +222,8 @@ export class NodeServer implements Part {
   /** Goes on in HTTP/2 on a connection on which no request has come.
    * @param ahead What has come behind the preface; undefined where nothing has come at all. */
   #beginSession(former: Connection, ahead?: Buffer): void {
-    const { limits } = this.#settings
+    const { limits, lingerMs } = this.#settings
+    if (former.socket.destroyed) return
     const session = takeOver(former.socket, sessionOptions(limits), ahead)
     const connection = new Http2Connection(former, session, limits)
     this.#connections.replace(former, connection)
@@ -230,6 +231,7 @@ export class NodeServer implements Part {
       this.#receiveStream(stream, raw, connection),
     )
     if (this.#isLeaving) connection.closeAfterResponse()
+    if (this.#isEnding) this.#after(lingerMs, () => connection.lingered())
   }
 
   /** A socket that is to be a connection when its client has shown that it speaks TLS. */
@@ -267,6 +269,8 @@ export class NodeServer implements Part {
     raw: readonly string[],
     connection: Http2Connection,
   ): void {
+    // One that has failed before anybody listened would end the process.
+    stream.on('error', () => {})
     // Reset before it was looked at.
     if (stream.destroyed || stream.closed || stream.aborted) return connection.countReset()
     const head = headOf(raw)
@@ -439,6 +443,8 @@ export class NodeServer implements Part {
       setImmediate(() => {
         const moved: Connection[] = []
         for (const [at, connection] of idle.entries()) {
+          // One that has begun to speak HTTP/2 meanwhile has a linger time of its own.
+          if (this.#connections.of(connection.socket) !== connection) continue
           if (!connection.isIdle || connection.isOver) continue
           if (connection.isReceiving) this.#waitForHead(connection)
           else if (connection.socket.bytesRead === read[at]) connection.end()
@@ -452,7 +458,8 @@ export class NodeServer implements Part {
   #waitForHead(connection: Connection): void {
     this.#after(this.#settings.headTimeoutMs, () =>
       setImmediate(() => {
-        if (connection.isIdle) connection.say(requestTimeout)
+        const isStill = this.#connections.of(connection.socket) === connection
+        if (isStill && connection.isIdle) connection.say(requestTimeout)
       }),
     )
   }

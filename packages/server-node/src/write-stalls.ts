@@ -1,11 +1,8 @@
 /** Cuts the connections of clients that do not take their response. */
 
 import type { ServerResponse } from 'node:http'
-import { constants } from 'node:http2'
-import type { ServerHttp2Stream } from 'node:http2'
 import type { Socket } from 'node:net'
 
-import { maxTimerMs } from './clock.ts'
 import type { Connection } from './connections.ts'
 import { cut } from './cut.ts'
 import { lookMs } from './limits.ts'
@@ -38,19 +35,6 @@ export class WriteStalls {
   watch(connection: Connection, response: ServerResponse): void {
     // Without a socket it waits for a response before it, and is written when that is done.
     if (connection.socket.writableLength > 0 || response.socket === null) this.#add(connection)
-  }
-
-  /** The same for a stream of HTTP/2, on which node has a timer for every one: it is told by each frame that is taken. */
-  watchStream(stream: ServerHttp2Stream): void {
-    if (this.#limitMs === Infinity) return
-    stream.setTimeout(Math.min(this.#limitMs, maxTimerMs), () =>
-      stream.close(constants.NGHTTP2_CANCEL),
-    )
-  }
-
-  /** Nothing waits on it any more. */
-  unwatchStream(stream: ServerHttp2Stream): void {
-    if (this.#limitMs !== Infinity) stream.setTimeout(0)
   }
 
   #add(connection: Connection): void {
@@ -94,7 +78,7 @@ function stallOf(socket: Socket, before: Stall | undefined, now: number): Stall 
 
 /** How much of a write is still with the system's library: the stream itself counts it down only when all of it is
  * taken, and one write may be many megabytes. Node's own socket timeout asks there, too. */
-function queuedBytes(socket: Socket): number {
+export function queuedBytes(socket: Socket): number {
   // oxlint-disable-next-line no-underscore-dangle -- it has no public name
   return (socket as Socket & { _handle?: { writeQueueSize?: number } })._handle?.writeQueueSize ?? 0
 }
