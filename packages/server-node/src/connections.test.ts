@@ -390,3 +390,56 @@ test('[stopping 1.16] conn.signal aborts at the deadline, and not when the stop 
   assert.equal(signal!.aborted, true)
   await client.closed()
 })
+
+// ----------------------------------------------------------- answers to what is no request, in their turn
+
+test('what is no request is answered behind the responses before it', async (t) => {
+  const broken: Record<string, [bytes: string, status: number]> = {
+    garbage: ['\0\0\0\r\n\r\n', 400],
+    'a broken chunk': [
+      'POST /sync HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n',
+      400,
+    ],
+    'a tunnel': ['CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n', 501],
+  }
+  for (const [what, [bytes, status]] of Object.entries(broken)) {
+    for (const path of ['/sync', '/soon', '/late']) {
+      const gate = new Gate()
+      const server = await start(t, async (conn: Conn) => {
+        if (conn.method === 'POST') await new Promise(() => {})
+        if (conn.path === '/soon') await undefined
+        if (conn.path === '/late') await gate.pass()
+        return conn.ok(conn.path)
+      })
+      const client = await server.connect()
+      client.send(`GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n${bytes}`)
+      await turns()
+      gate.open()
+      const first = await client.response()
+      assert.deepEqual([first.status, first.body], [200, path], `${what} behind ${path}`)
+      assert.equal((await client.response()).status, status, `${what} behind ${path}`)
+      await client.ended()
+    }
+  }
+})
+
+test('an upload that does not come is a 408 behind the responses before it', async (t) => {
+  const gate = new Gate()
+  const server = await start(
+    t,
+    async (conn: Conn) => {
+      if (conn.path === '/hold') await gate.pass()
+      else await conn.requestBody.text()
+      return conn.ok(conn.path)
+    },
+    { limits: { requestMs: 200 } },
+  )
+  const client = await server.connect()
+  client.get('/hold').request('POST', '/upload', 'Content-Length: 10').send('x')
+  await gate.reached()
+  await new Promise((resolve) => setTimeout(resolve, 1_000)) // node looks every now and then
+  gate.open()
+  assert.equal((await client.response()).body, '/hold')
+  assert.equal((await client.response()).status, 408)
+  await client.ended()
+})

@@ -162,18 +162,31 @@ export class Connection {
    * @param answer What to say, as bytes on the wire; undefined where nobody would hear it. */
   refuse(answer: string | undefined): void {
     if (this.#isEnding) return
-    if (answer === undefined) this.socket.destroy()
+    const newest = this.#response
+    if (answer === undefined) this.destroy()
     // All was said, and that it was the last.
-    else if (this.isOver && this.#response!.writableEnded) return
+    else if (this.isOver && newest!.writableEnded) return
     // What is left of the body of a request that was answered: a second answer would be taken for the next one's.
-    else if (this.isIdle && this.#response?.req.complete === false) this.end()
-    else if (this.isIdle) this.say(answer)
-    else if (this.#response!.req.complete) this.closeAfterResponse()
+    else if (this.isIdle && newest?.req.complete === false) this.end()
+    else if (newest === undefined || newest.req.complete) this.sayInTurn(answer)
     else {
-      // The request in progress is itself broken. Its answer may have begun, and cannot be mended.
-      if (!this.#response!.headersSent) this.socket.write(answer)
-      this.socket.destroy()
+      // The newest request is itself broken.
+      const before = this.unfinished().findLast((response) => response !== newest)
+      if (before === undefined) this.#refuseNewest(answer)
+      else before.once('finish', () => process.nextTick(() => this.#refuseNewest(answer)))
     }
+  }
+
+  /** Its answer may have begun, and cannot be mended then. */
+  #refuseNewest(answer: string): void {
+    if (!this.#isEnding && !this.#response!.headersSent) this.socket.write(answer)
+    this.destroy()
+  }
+
+  /** Ends the connection at once. What was written in this turn still goes out. */
+  destroy(): void {
+    this.uncork()
+    this.socket.destroy()
   }
 
   /** Lets what is written in this turn go out together.
@@ -191,6 +204,13 @@ export class Connection {
     if (!this.#isCorked) return
     this.#isCorked = false
     this.socket.uncork()
+  }
+
+  /** Says the last words behind the responses that are still to come. No request must follow. */
+  sayInTurn(answer: string): void {
+    const last = this.unfinished().at(-1)
+    if (last === undefined) this.say(answer)
+    else last.once('finish', () => process.nextTick(() => this.say(answer)))
   }
 
   /** Says the last words on the connection. */

@@ -435,3 +435,35 @@ test('a client that has ended its side and gets nothing is given up, and what wa
   await until('the stream is over', () => told.length === 1)
   assert.deepEqual(told, [false])
 })
+
+test('a body that was begun and left is dropped, and the next request on the connection is answered', async (t) => {
+  const ways: Record<string, (conn: Conn) => Promise<unknown>> = {
+    async '/reader'({ requestBody }) {
+      const reader = requestBody.stream().getReader()
+      await reader.read()
+      reader.releaseLock()
+    },
+    async '/race'({ requestBody }) {
+      const iterator = requestBody[Symbol.asyncIterator]()
+      await iterator.next()
+      await Promise.race([iterator.next(), turns(5)])
+    },
+  }
+  const server = await start(t, async (conn) => {
+    await ways[conn.path]?.(conn)
+    return conn.ok(conn.path)
+  })
+  for (const path of Object.keys(ways)) {
+    for (const framing of ['Content-Length: 400000', 'Transfer-Encoding: chunked']) {
+      const client = await server.connect()
+      client.request('POST', path, framing)
+      const isChunked = framing.startsWith('Transfer')
+      const part = 'x'.repeat(100_000)
+      for (let sent = 0; sent < 4; sent++) client.send(isChunked ? `186a0\r\n${part}\r\n` : part)
+      if (isChunked) client.send('0\r\n\r\n')
+      assert.equal((await client.response()).body, path)
+      client.get('/next')
+      assert.equal((await client.response()).body, '/next', `${path}, ${framing}`)
+    }
+  }
+})

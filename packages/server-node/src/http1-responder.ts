@@ -62,8 +62,7 @@ export class Http1Responder implements Responder<Exchange> {
       send(conn, exchange)
     } catch (error) {
       // Not known to happen; but one request must not end the process.
-      exchange.connection.uncork()
-      exchange.connection.socket.destroy()
+      exchange.connection.destroy()
       exchange.onError(error, { conn, place: 'the response' })
     }
   }

@@ -348,7 +348,7 @@ export class NodeServer implements Part {
   }
 
   #destroyAll(): void {
-    for (const connection of this.#connections) connection.socket.destroy()
+    for (const connection of this.#connections) connection.destroy()
     this.#handshakes.destroyAll()
   }
 

@@ -6,6 +6,10 @@ import type { Exchange } from './exchange.ts'
 /** How often to look how much was dropped, in milliseconds. */
 const lookMs = 100
 
+/** How long a part of a body may lie unread behind the response until whoever has begun to read it counts as gone, in
+ * milliseconds: looked at twice in it. */
+const leftMs = 1000
+
 /** Decides, before the response of a request with a body goes out, whether the connection can go on behind it.
  *
  * What is left of a body is read and dropped, as the next request comes behind it: as much as the server would have
@@ -14,9 +18,31 @@ export function limitUnread(exchange: Exchange): void {
   const { response, connection } = exchange
   if (response.req.complete || exchange.isRead) return
   const isTooLong = exchange.framing === framing.long || exchange.isTooLong
-  if (isTooLong || exchange.awaitsContinue) connection.closeAfterResponse()
-  else if (exchange.framing === framing.chunked)
-    response.once('finish', () => endWhenTooLong(exchange))
+  if (isTooLong || exchange.awaitsContinue) {
+    connection.closeAfterResponse()
+    return
+  }
+  response.once('finish', () => {
+    dropWhenLeft(exchange)
+    if (exchange.framing === framing.chunked) endWhenTooLong(exchange)
+  })
+}
+
+/** Drops the rest of a body that somebody has begun to read and then left: node takes care of those alone that nobody
+ * has touched, and the next request comes behind it. Whoever goes on reading is left to it. */
+function dropWhenLeft({ response, connection }: Exchange): void {
+  const { req } = response
+  const { socket } = connection
+  if (req.complete) return
+  let before = 0
+  const timer = setInterval(() => {
+    const { readableLength } = req
+    const isLeft = readableLength > 0 && readableLength === before
+    before = readableLength
+    if (isLeft && !req.complete)
+      req.removeAllListeners('readable').removeAllListeners('data').resume()
+    if (isLeft || req.complete || socket.destroyed) clearInterval(timer)
+  }, leftMs / 2).unref()
 }
 
 /** Ends the connection when too much of a body has come behind the response. */

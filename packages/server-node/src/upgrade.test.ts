@@ -728,3 +728,21 @@ test('a CONNECT with a body is refused, and the server goes on', async (t) => {
   const other = await server.connect()
   assert.equal((await other.get('/').response()).status, 200)
 })
+
+test('an answer that was given is not lost when the upgrade behind it, in the same packet, fails', async (t) => {
+  const server = await start(t, [
+    (conn: Conn) => (conn.path === '/fast' ? conn.ok('fast') : conn.withStatus(101).halt()),
+    {
+      hasUpgrade: () => true,
+      upgrade() {
+        throw new Error('broken')
+      },
+    },
+  ])
+  const client = await server.connect()
+  client.send(
+    `GET /fast HTTP/1.1\r\nHost: a\r\n\r\nGET /up HTTP/1.1\r\nHost: a\r\n${asksForEcho.join('\r\n')}\r\n\r\n`,
+  )
+  assert.equal((await client.response()).body, 'fast')
+  await client.closed()
+})

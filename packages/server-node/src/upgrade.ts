@@ -64,15 +64,15 @@ export class Upgrades {
       if (socket !== request.socket) {
         // Node 26 has not let go of it: a CONNECT with a body, which has no meaning (RFC 9110 §9.3.6).
         request.resume()
-        connection.say(badRequest)
-        return
-      }
-      if (request.method === 'CONNECT' && !this.#program.mayUpgrade) {
-        socket.on('error', ignore).resume()
-        connection.say(notImplemented)
+        connection.sayInTurn(badRequest)
         return
       }
       const detached = new Detached(server, connection, request, head)
+      if (request.method === 'CONNECT' && !this.#program.mayUpgrade) {
+        detached.drop()
+        connection.sayInTurn(notImplemented)
+        return
+      }
       if (connection.isOver) detached.drop()
       this.#detached.set(detached.response, detached)
       receive(request, detached.response)
@@ -95,7 +95,7 @@ export class Upgrades {
     const { socket } = detached
     // Also where the client has only ended its side: that was said to us, not to the other protocol.
     if (socket.destroyed || socket.readableEnded) {
-      socket.destroy()
+      exchange.connection.destroy()
       settle(conn, exchange, false)
       return true
     }
@@ -216,6 +216,10 @@ class Detached {
     this.socket.off('data', this.#onData).resume()
   }
 
+  destroy(): void {
+    this.#connection.destroy()
+  }
+
   /** There is no response any more. */
   letGo(): void {
     const { response, socket } = this
@@ -299,7 +303,7 @@ class Handover implements Upgrade {
           `Expected upgrade of ${place} to take the connection, with takeTransport()`,
         )
     } catch (error) {
-      this.#detached.socket.destroy()
+      this.#detached.destroy()
       onError(error, { conn, place: `upgrade of ${place}` })
     }
   }
