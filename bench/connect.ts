@@ -14,13 +14,14 @@ const connects = 1000
 const atOnce = 20
 
 export async function connect(): Promise<void> {
-  const length = lengthOf({ starts: 4, rounds: 4 })
+  const length = lengthOf({ starts: 4, rounds: 6 })
   const { connect: rows } = await hold({
     ...length,
     contestants: everyone,
     open: async (name) => {
       const server = await ServerProcess.start(name)
-      await connectMany(server.port, 2 * connects)
+      // Until all of it is compiled: what that takes is not the cost of a stream.
+      await connectMany(server.port, 10 * connects)
       return server
     },
     measures: {
