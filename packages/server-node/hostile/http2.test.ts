@@ -129,7 +129,7 @@ describe('clients that reset what they ask for', () => {
     ['by having us do it', 20, (stream) => [get(stream), windowUpdate(stream, 0)]],
   ]
   for (const [name, perWrite, pair] of cases) {
-    test(`[requests 6.4] ${resets} resets, ${name}: sessions are closed, and nothing is left`, async (t) => {
+    test(`[requests 7.4] ${resets} resets, ${name}: sessions are closed, and nothing is left`, async (t) => {
       const { server, seen } = await startWaiting(t)
       const other = others(t, server)
       const { sent, sessions, reasons } = await attack(t, server, perWrite, pair)
@@ -149,7 +149,7 @@ describe('clients that reset what they ask for', () => {
     })
   }
 
-  test('[requests 6.4] resets of requests that are handled count too, and one session alone pays for them', async (t) => {
+  test('[requests 7.4] resets of requests that are handled count too, and one session alone pays for them', async (t) => {
     const { server, seen } = await startWaiting(t)
     const good = await FrameClient.connect(t, server)
     const client = await FrameClient.connect(t, server)
@@ -168,7 +168,7 @@ describe('clients that reset what they ask for', () => {
     assert.equal(await good.body(1), 'ok')
   })
 
-  test('[requests 6.4] resets are counted within ten seconds, and responses that were sent are none', async (t) => {
+  test('[requests 7.4] resets are counted within ten seconds, and responses that were sent are none', async (t) => {
     const { server } = await startWaiting(t)
     const client = await FrameClient.connect(t, server)
     for (let stream = 1; stream < 401; stream += 2) {
@@ -196,7 +196,7 @@ describe('clients that reset what they ask for', () => {
 })
 
 describe('clients that break the rules', () => {
-  test('[requests 6.2] the stream above limits.streams ends its session, and no other', async (t) => {
+  test('[requests 7.2] the stream above limits.streams ends its session, and no other', async (t) => {
     const { server, seen } = await startWaiting(t)
     const client = await FrameClient.connect(t, server)
     await client.pong()
@@ -226,7 +226,7 @@ describe('clients that break the rules', () => {
       ),
     ],
   ] as const) {
-    test(`[requests 6.5] a flood of ${name} that reads nothing harms nobody else`, async (t) => {
+    test(`[requests 7.5] a flood of ${name} that reads nothing harms nobody else`, async (t) => {
       const { server, seen } = await startWaiting(t)
       const client = await FrameClient.connect(t, server)
       client.client.socket.pause()
@@ -248,7 +248,7 @@ describe('clients that break the rules', () => {
     })
   }
 
-  test('[requests 6.3] half a preface is a 408 after headMs; an idle session, and one whose head never ends, is closed', async (t) => {
+  test('[requests 7.3] half a preface is a 408 after headMs; an idle session, and one whose head never ends, is closed', async (t) => {
     const server = await start(t, (conn) => conn.ok(''), {
       limits: { headMs: 80, sessionIdleMs: 150 },
     })
@@ -275,7 +275,7 @@ describe('clients that break the rules', () => {
     await until('all are gone', () => server.handle.report().connections === 0)
   })
 
-  test('[requests 6.3] a client that has broken the rules and leaves, and one that answers no PING, is noticed', async (t) => {
+  test('[requests 7.3] a client that has broken the rules and leaves, and one that answers no PING, is noticed', async (t) => {
     const seen: string[] = []
     const server = await start(
       t,
@@ -287,6 +287,7 @@ describe('clients that break the rules', () => {
       { limits: { sessionIdleMs: 100 } },
     )
     const broken = await FrameClient.connect(t, server, { ahead: [get(1, '/broken')] })
+    await until('it is handled', () => server.handle.report().requestCount === 1)
     broken.send(data(0, 'x'))
     await broken.next(type.goaway)
     broken.client.socket.destroy()
@@ -296,7 +297,7 @@ describe('clients that break the rules', () => {
     await until('both are gone', () => server.handle.report().connections === 0)
   })
 
-  test('[requests 6.3] a session with a request is not idle, however long it takes', async (t) => {
+  test('[requests 7.3] a session with a request is not idle, however long it takes', async (t) => {
     const { server, seen } = await startWaiting(t)
     const patient = await start(
       t,
@@ -312,7 +313,7 @@ describe('clients that break the rules', () => {
     assert.equal(server.handle.report().connections, 0)
   })
 
-  test(`[requests 6.1] of ${mutants} mutants of frames none is a 500, and the server answers as before`, async (t) => {
+  test(`[requests 7.1] of ${mutants} mutants of frames none is a 500, and the server answers as before`, async (t) => {
     const seed = seedSetting()
     t.diagnostic(`WAKEROBIN_FUZZ_SEED=${seed}`)
     const random = randomOf(seed)
@@ -425,7 +426,7 @@ describe(`of ${aborts} clients in each phase that leave`, () => {
     },
   }
   for (const [name, { ahead, app, isThere, window }] of Object.entries(phases)) {
-    test(`[requests 6.6] ${name}: every handler is told, and nothing is left`, async (t) => {
+    test(`[requests 7.6] ${name}: every handler is told, and nothing is left`, async (t) => {
       const seen: Seen = { begun: 0, alive: 0 }
       const server = await start(t, app(seen), {
         shutdown: { lingerMs: 0, deadlineMs: 8_000 },

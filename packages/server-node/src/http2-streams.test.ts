@@ -179,7 +179,7 @@ describe('event streams on HTTP/2', () => {
       windowUpdate(0, 10_000_000),
     )
     await until('both are there', () => broadcaster.subscriberCount === 2)
-    for (let event = 0; event < 50; event++) broadcaster.publish('x'.repeat(1000))
+    for (let event = 0; event < 200; event++) broadcaster.publish('x'.repeat(1000))
     assert.equal(await client.resetCode(1), code.cancel)
     await until('it is over', () => broadcaster.subscriberCount === 1)
     assert.equal(seen.length, 1)
@@ -288,7 +288,7 @@ describe('event streams on HTTP/2', () => {
     while (source.sink.write(Buffer.alloc(5000)));
     await client.pong()
     assert.equal(source.drains, 0)
-    client.send(windowUpdate(1, 60_000))
+    client.send(windowUpdate(0, 1_000_000), windowUpdate(1, 1_000_000))
     await until('it has drained', () => source.drains === 1)
     source.sink.end()
     source.sink.end()
