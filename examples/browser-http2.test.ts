@@ -30,7 +30,7 @@ test(
     const app = handlers((conn) => {
       versions.add(conn.httpVersion)
       if (conn.path === '/page')
-        return conn.withHeader('content-type', 'text/html').ok('<!doctype html>')
+        return conn.withResponseHeader('content-type', 'text/html').ok('<!doctype html>')
       if (conn.path === '/ask') return conn.ok('answered')
       return conn.path === '/events' ? conn.withSseStream(broadcaster) : undefined
     })

@@ -67,12 +67,12 @@ function others(
   t: TestContext,
   server: TestServer,
 ): { stop(): Promise<{ count: number; worstMs: number }> } {
-  let isOver = false
-  t.after(() => (isOver = true))
+  const over = new AbortController()
+  t.after(() => over.abort())
   let count = 0
   let worstMs = 0
   const asked = (async () => {
-    while (!isOver) {
+    while (!over.signal.aborted) {
       const before = performance.now()
       const response = await fetch(`${server.url}/ok`)
       assert.equal(await response.text(), 'ok')
@@ -83,7 +83,7 @@ function others(
   })()
   return {
     async stop() {
-      isOver = true
+      over.abort()
       await asked
       return { count, worstMs }
     },

@@ -21,9 +21,9 @@ interface Load {
 }
 
 async function sendUntilTold(session: ClientHttp2Session, load: Load): Promise<void> {
-  let isTold = false
-  session.once('goaway', () => (isTold = true))
-  while (!isTold && !session.closed) {
+  const told = new AbortController()
+  session.once('goaway', () => told.abort())
+  while (!told.signal.aborted && !session.closed) {
     const stream = open(session, '/hello')
     load.sent++
     await new Promise<void>((resolve) => {

@@ -22,18 +22,18 @@ function watched(): {
 } {
   const queue: string[] = []
   let wake = (): void => {}
-  let isOver = false
   const watch = {
     returned: 0,
+    isOver: false,
     say: (text: string) => (queue.push(text), wake()),
     events: {
       async next() {
-        while (queue.length === 0 && !isOver) await new Promise<void>((resolve) => (wake = resolve))
-        return isOver ? { done: true, value: undefined } : { done: false, value: queue.shift()! }
+        while (queue.length === 0 && !watch.isOver) await new Promise<void>((resolve) => (wake = resolve))
+        return watch.isOver ? { done: true, value: undefined } : { done: false, value: queue.shift()! }
       },
       async return() {
         watch.returned++
-        isOver = true
+        watch.isOver = true
         wake()
         return { done: true, value: undefined }
       },
