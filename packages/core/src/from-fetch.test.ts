@@ -190,7 +190,13 @@ test('a path that a URL would resolve is a 400: the app sees the path that the h
   for (const options of [{}, { fullPath: true }]) {
     const app = testApp(fromFetch(fetch, options))
     for (const dot of dots)
-      for (const path of [`/${dot}`, `/${dot}/admin`, `/x/${dot}/admin`, `/x/${dot}`, `/${dot}?a`]) {
+      for (const path of [
+        `/${dot}`,
+        `/${dot}/admin`,
+        `/x/${dot}/admin`,
+        `/x/${dot}`,
+        `/${dot}?a`,
+      ]) {
         const response = await app.get(path)
         assert.deepEqual([response.status, response.body], [400, ''], path)
       }

@@ -263,7 +263,8 @@ function setHeaders(headers: HeaderMap, response: Response): void {
 function leftOut({ headers, status, url }: Response): ReadonlySet<string> {
   const left = new Set(ofConnection)
   // RFC 9110 §7.6.1: those that it names are of the connection, too.
-  for (const name of headers.get('connection')?.split(',') ?? []) left.add(name.trim().toLowerCase())
+  for (const name of headers.get('connection')?.split(',') ?? [])
+    left.add(name.trim().toLowerCase())
   if (status === 204 || status === 205) left.add('content-length')
   // It comes from fetch(), which has decoded its body.
   if (url !== '' && headers.has('content-encoding')) {
