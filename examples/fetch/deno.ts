@@ -23,6 +23,7 @@ for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, stop)
 async function stop(): Promise<void> {
   const closed = server.shutdown() // no new connections
   await fetch.shutDown() // event streams end whole, requests in progress are answered
+  setTimeout(() => process.exit(), 1000) // whoever has not read the last of it by then is not waited for
   await closed
   process.exit()
 }

@@ -8,6 +8,7 @@ import { gzipSync } from 'node:zlib'
 import { connOf } from '../fixtures/conn-of.ts'
 import { deferred, settled } from '../fixtures/promises.ts'
 import { encodeText } from './body.ts'
+import { forwardConn } from './conn.ts'
 import type { Conn } from './conn.ts'
 import { fromFetch, toFetch } from './fetch.ts'
 import type { FetchHandler } from './fetch.ts'
@@ -183,6 +184,42 @@ test('a target is what it was, byte by byte', async () => {
   assert.equal(await of('/%zz%'), '/%zz%')
 })
 
+test('a path that a URL would resolve is a 400: the app sees the path that the handlers before it have seen', async () => {
+  const fetch = mock.fn(mirror)
+  const dots = ['.', '..', '%2e', '%2E.', '.%2e', '%2e%2E']
+  for (const options of [{}, { fullPath: true }]) {
+    const app = testApp(fromFetch(fetch, options))
+    for (const dot of dots)
+      for (const path of [
+        `/${dot}`,
+        `/${dot}/admin`,
+        `/x/${dot}/admin`,
+        `/x/${dot}`,
+        `/${dot}?a`,
+      ]) {
+        const response = await app.get(path)
+        assert.deepEqual([response.status, response.body], [400, ''], path)
+      }
+  }
+  const below = testApp([(conn: Conn) => conn.pushPath(conn.path.slice(4)), fromFetch(fetch)])
+  assert.equal((await below.get('/api/../admin')).status, 400)
+  assert.equal(fetch.mock.callCount(), 0)
+  const app = testApp(fromFetch(mirror))
+  for (const path of ['/...', '/.a/..b', '/a..', '/%2e%2e%2f', '/a?/../b', '/%252e/']) {
+    const { url } = (await app.get(path)).json<Mirrored>()
+    assert.equal(url, `http://wakerobin.test${path}`)
+  }
+})
+
+test('the host is what conn.host says, also where a trusted proxy has said it', async () => {
+  const proxied = (conn: Conn): void =>
+    forwardConn(conn, { peerIp: '192.0.2.1', isSecure: true, host: 'fern.test' })
+  const app = testApp([proxied, fromFetch(mirror)])
+  const response = await app.get('/a', { headers: { Host: 'inner:8080' } })
+  assert.equal(response.json<Mirrored>().url, 'https://fern.test/a')
+  assert.equal((await app.get('/a', { headers: { Host: ['a.test', 'b.test'] } })).status, 400)
+})
+
 test('a request without a Host is for localhost, one with a broken Host is a 400', async () => {
   const fetch = mock.fn(mirror)
   const app = testApp(fromFetch(fetch))
@@ -348,6 +385,21 @@ test('a response that fetch() got is sent as it was decoded', async (t) => {
   ;(await own.get('/')).assertHeader('Content-Encoding', 'a')
 })
 
+test('a response whose body was read before is an error that says so', async () => {
+  const app = testApp(
+    fromFetch(async () => {
+      const response = new Response('once')
+      await response.text()
+      return response
+    }),
+  )
+  assert.equal((await app.get('/')).status, 500)
+  assert.match(
+    String(app.errors[0]!.error),
+    /^TypeError: Expected fromFetch\(\) to return a Response whose body nobody has read/,
+  )
+})
+
 test('a response whose body somebody else reads is a 500, and reported', async () => {
   const app = testApp(
     fromFetch(
@@ -362,7 +414,7 @@ test('a response whose body somebody else reads is a 500, and reported', async (
   assert.equal((await app.get('/')).status, 500)
   assert.deepEqual(
     app.errors.map(({ place }) => place),
-    ['the response body'],
+    ['app "fromFetch()"'],
   )
   assert.equal((await app.get('/missing')).status, 404)
 })
@@ -579,4 +631,28 @@ test('what is no app is refused when it is mounted', () => {
     name: 'TypeError',
     message: 'Cannot pass on by true: passOn must be a function',
   })
+})
+
+test('a fullPath that is no boolean is refused', () => {
+  assert.throws(() => fromFetch(mirror, { fullPath: 'yes' as unknown as boolean }), {
+    name: 'TypeError',
+    message: 'Cannot mount an app with fullPath "yes": it must be true or false',
+  })
+})
+
+test('fields of the connection are not passed on, nor those that Connection names', async () => {
+  const headers = {
+    Connection: 'close, X-Hop',
+    'Keep-Alive': 'timeout=5',
+    'Proxy-Connection': 'keep-alive',
+    TE: 'trailers',
+    Trailer: 'x',
+    Upgrade: 'h2c',
+    'X-Hop': '1',
+    'X-End': '2',
+  }
+  const app = testApp(fromFetch(() => new Response('hello', { headers })))
+  const response = await app.get('/')
+  for (const name of Object.keys(headers))
+    assert.equal(response.headers.get(name), name === 'X-End' ? '2' : undefined, name)
 })

@@ -44,16 +44,17 @@ export interface FromFetchOptions {
  * assert.equal((await app.get('/')).body, 'new')
  * ```
  *
- * The request has an absolute URL of `isSecure`, `Host` and `conn.path`, the headers, the body as it arrives, and
+ * The request has an absolute URL of `isSecure`, `conn.host` and `conn.path`, the headers, the body as it arrives, and
  * `conn.signal`. It halts with the response: its headers replace those of the same name, apart from `Set-Cookie` and
  * `Vary`, which are added; its body is read as the client reads, and cancelled when the client leaves. An event stream
  * ends when the server stops, any other body goes on to its end.
  *
  * A request that a `Request` cannot be (CONNECT, TRACE, the target `*`) is passed on; one with a `Host` that is none
- * is a 400. What the app throws is a 500, and reported; what was wrong with the client's body is a 413 or a 400, also where
+ * is a 400, and so is a path with a segment `.` or `..`, escaped or not: a URL would resolve it, and the app see another
+ * path than the handlers before it. What the app throws is a 500, and reported; what was wrong with the client's body is a 413 or a 400, also where
  * the app makes a 5xx of it.
  * @param app A function, or an object with a method `fetch`, such as a Hono.
- * @throws {TypeError} When `app` is neither. */
+ * @throws {TypeError} When `app` is neither, or an option cannot be used. */
 export function fromFetch<In = never>(
   app: FetchHandler<In> | { readonly fetch: FetchHandler<In> },
   options: FromFetchOptions = {},
@@ -71,9 +72,14 @@ function mountedOf<In>(
   app: FetchHandler<In> | { readonly fetch: FetchHandler<In> },
   options: FromFetchOptions,
 ): Mounted<In> {
-  const { passOn } = options
+  const { passOn, fullPath } = options
   if (passOn !== undefined && typeof passOn !== 'function')
     throw new TypeError(`Cannot pass on by ${describe(passOn)}: passOn must be a function`)
+  if (fullPath !== undefined && typeof fullPath !== 'boolean') {
+    throw new TypeError(
+      `Cannot mount an app with fullPath ${describe(fullPath)}: it must be true or false`,
+    )
+  }
   if (typeof app === 'function') return { ...options, name: `fromFetch(${app.name})`, fetch: app }
   if (typeof app !== 'object' || app === null || typeof app.fetch !== 'function') {
     throw new TypeError(
@@ -108,6 +114,11 @@ async function run<In>(conn: Conn<In>, mounted: Mounted<In>): Promise<Conn | voi
     discard(response)
     return
   }
+  if (response.bodyUsed || response.body?.locked === true) {
+    throw new TypeError(
+      `Expected ${mounted.name} to return a Response whose body nobody has read, got one that is read: return a clone`,
+    )
+  }
   return answer(conn, response)
 }
 
@@ -138,7 +149,8 @@ function isExpressible({ method, path }: Conn): boolean {
 /** Undefined where the client has sent what cannot be one. */
 function requestOf(conn: Conn, body: WatchedBody, isFullPath: boolean): Request | undefined {
   const host = hostOf(conn)
-  if (host === undefined) return undefined
+  const target = targetOf(conn, isFullPath)
+  if (host === undefined || dotSegment.test(target)) return undefined
   const { method, signal } = conn
   const hasBody = method !== 'GET' && method !== 'HEAD' && conn.requestBody.contentLength !== 0
   const init: RequestInit & { duplex: 'half' } = { method, signal, duplex: 'half' }
@@ -146,18 +158,19 @@ function requestOf(conn: Conn, body: WatchedBody, isFullPath: boolean): Request 
   try {
     init.headers = headersOf(conn)
     const scheme = conn.isSecure ? 'https' : 'http'
-    return new Request(`${scheme}://${host}${targetOf(conn, isFullPath)}`, init)
+    return new Request(`${scheme}://${host}${target}`, init)
   } catch {
     return undefined
   }
 }
 
+/** What a URL resolves, wherever it stands in a path: WHATWG URL, #double-dot-path-segment. */
+const dotSegment = /^[^?]*\/(?:\.|%2e){1,2}(?:[/?]|$)/i
+
 /** The host for the URL: `localhost` for a client that names none, as HTTP/1.0 allows; undefined where it is broken. */
-function hostOf({ requestHeaders }: Conn): string | undefined {
-  const hosts = requestHeaders.getAll('host')
-  if (hosts.length === 0) return 'localhost'
+function hostOf({ host = 'localhost', requestHeaders }: Conn): string | undefined {
   // RFC 9112 §3.2: one line, and nothing in it that would be another part of the URL.
-  return hosts.length === 1 && validHost.test(hosts[0]!) ? hosts[0] : undefined
+  return requestHeaders.getAll('host').length <= 1 && validHost.test(host) ? host : undefined
 }
 
 const validHost = /^(?:\[[\da-f:.]+\]|[\w.~%!$&'()*+,;=-]+)(?::\d*)?$/i
@@ -248,15 +261,29 @@ function setHeaders(headers: HeaderMap, response: Response): void {
 
 /** What is not true of the response as it is sent. */
 function leftOut({ headers, status, url }: Response): ReadonlySet<string> {
-  if (status === 204 || status === 205) return new Set([...framing, 'content-length'])
+  const left = new Set(ofConnection)
+  // RFC 9110 §7.6.1: those that it names are of the connection, too.
+  for (const name of headers.get('connection')?.split(',') ?? [])
+    left.add(name.trim().toLowerCase())
+  if (status === 204 || status === 205) left.add('content-length')
   // It comes from fetch(), which has decoded its body.
-  if (url !== '' && headers.has('content-encoding'))
-    return new Set([...framing, 'content-encoding', 'content-length'])
-  return framing
+  if (url !== '' && headers.has('content-encoding')) {
+    left.add('content-encoding')
+    left.add('content-length')
+  }
+  return left
 }
 
-/** The server's own. */
-const framing: ReadonlySet<string> = new Set(['connection', 'keep-alive', 'transfer-encoding'])
+/** Of the connection, which is the server's own: RFC 9110 §7.6.1. A `Response` has no trailers either. */
+const ofConnection = [
+  'connection',
+  'keep-alive',
+  'proxy-connection',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+]
 
 /** Those that handlers before have a share in. */
 const added = new Set(['set-cookie', 'vary'])

@@ -685,6 +685,50 @@ test('what has not ended at the deadline of the stop is cut', async (t) => {
   await assert.rejects(response.text(), { message: 'The response body broke off' })
 })
 
+test('a request whose handlers hang is a 503 at the deadline, and what they do later is let go', async (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] })
+  const gate = deferred<void>()
+  const ends: unknown[] = []
+  const late: BodySource = {
+    start: () => assert.fail('it is not sent'),
+    drained() {},
+    stop() {},
+    closed: (cause) => void ends.push(cause),
+  }
+  const fetch = toFetch(
+    async (conn) => {
+      conn.afterSend((isSent) => void ends.push(isSent))
+      await gate.promise
+      return conn
+        .withBody(late)
+        .afterSend(() => void ends.push('late'))
+        .halt()
+    },
+    { shutdown: { deadlineMs: 5_000 } },
+  )
+  await fetch.init()
+  const response = fetch(new Request(url))
+  const stopped = fetch.shutDown()
+  await settled()
+  t.mock.timers.tick(5_000)
+  await stopped
+  assert.deepEqual([(await response).status, await (await response).text()], [503, ''])
+  assert.deepEqual(ends, [true])
+  gate.resolve()
+  await settled()
+  assert.deepEqual(ends, [true, 'unsent', 'late'])
+})
+
+test('a request that waits for an init which hangs is a 503 at the deadline', async (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] })
+  const fetch = toFetch([Init.new(() => new Promise(() => {})), 'hello'])
+  const response = fetch(new Request(url))
+  void fetch.shutDown()
+  await settled()
+  t.mock.timers.tick(10_000)
+  assert.equal((await response).status, 503)
+})
+
 test('a deadline of Infinity never comes, and one that is over in time leaves no timer', async (t) => {
   t.mock.timers.enable({ apis: ['setTimeout'] })
   const { fetch } = open(t, 'hello', { shutdown: { deadlineMs: Infinity } })

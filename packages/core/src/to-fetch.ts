@@ -43,8 +43,8 @@ export interface FetchLimits {
 
 /** How a stop goes. */
 export interface FetchShutdown {
-  /** When what has not ended is cut, in milliseconds from the beginning of the stop. `Infinity` for never. Default
-   * 10 000. */
+  /** When what has not ended is cut, in milliseconds from the beginning of the stop: bodies break off, and requests whose
+   * handlers are not done are answered with a 503. `Infinity` for never. Default 10 000. */
   deadlineMs?: number
 }
 
@@ -151,7 +151,11 @@ class FetchApp {
     if (this.swansong.state !== 'running') exchange.hold()
     const { conn } = exchange
     if (error !== undefined) this.#fail(conn, error.cause, error.place)
-    else if (await this.#canRun(conn)) await this.#host.handle(conn)
+    else {
+      const handled = this.#handle(conn)
+      if (handled instanceof Promise && !(await exchange.inTime(handled)))
+        return this.#tooLate(exchange, handled)
+    }
     if (isUpgrade(conn)) this.#fail(conn, cannotUpgrade(conn), 'the response')
     return this.#respond(exchange)
   }
@@ -170,15 +174,31 @@ class FetchApp {
     }
   }
 
-  async #canRun(conn: Conn): Promise<boolean> {
-    if (this.#isReady) return true
+  /** Never rejects. */
+  #handle(conn: Conn): Conn | Promise<Conn> {
+    return this.#isReady ? this.#host.handle(conn) : this.#handleFirst(conn)
+  }
+
+  async #handleFirst(conn: Conn): Promise<Conn> {
     try {
       await this.init()
-      return true
     } catch (error) {
       this.#fail(conn, error, 'init')
-      return false
+      return conn
     }
+    return this.#host.handle(conn)
+  }
+
+  /** Answers for handlers that are not done at the deadline of the stop. */
+  #tooLate(exchange: Exchange, handled: Promise<Conn>): Response {
+    const fail = (): void => {
+      failConn(exchange.conn, 503)
+      this.#over(exchange, true)
+    }
+    fail()
+    // What they make after all is let go, and whoever waits for the end of the response is told.
+    void handled.then(fail)
+    return new Response(null, { status: 503 })
   }
 
   async #respond(exchange: Exchange): Promise<Response> {
@@ -293,6 +313,7 @@ class Exchange {
   readonly #incoming: FetchIncoming
   readonly #signal: AbortSignal
   #guard: Guard | undefined
+  #onCut: () => void = () => {}
 
   constructor(incoming: FetchIncoming, { signal }: Request) {
     this.conn = new Conn(incoming)
@@ -309,10 +330,20 @@ class Exchange {
     this.#guard ??= new Swansong({ sites: false }, swansong).guard(`${method} ${pathAndQuery}`)
   }
 
+  /** Waits for the handlers, but not beyond the deadline of the stop.
+   * @returns Whether they are done. */
+  inTime(handled: PromiseLike<unknown>): Promise<boolean> {
+    return new Promise((resolve, reject) => {
+      this.#onCut = () => resolve(false)
+      handled.then(() => resolve(true), reject)
+    })
+  }
+
   /** The client leaves, or is cut at the deadline. */
   leave(cause: 'client' | 'stop' = 'client'): void {
     this.#incoming.leave()
     this.body?.leave(cause)
+    if (cause === 'stop') this.#onCut()
   }
 
   over(): void {

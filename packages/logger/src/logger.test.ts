@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { test, type TestContext } from 'node:test'
 
-import type { Handler } from '@wakerobin/core'
+import type { Conn, Handler } from '@wakerobin/core'
+import { failConn, settleConn } from '@wakerobin/core/adapter'
 import { testApp } from '@wakerobin/core/testing'
 
 import { source } from '../fixtures/source.ts'
@@ -103,6 +104,29 @@ test('a response that broke off is marked as cut, one whose client has left as t
     'HTTP/1.1 GET /fails 200 <time> (cut)',
     'HTTP/1.1 GET /waits 200 <time> (client left)',
   ])
+})
+
+test('a request whose handlers are not done when it is answered is logged then, and once', async () => {
+  const { lines, logger } = kept()
+  let conn!: Conn
+  let go = (): void => {}
+  const app = testApp([
+    logger,
+    async (given) => {
+      conn = given
+      await new Promise<void>((resolve) => (go = resolve))
+      return given.withBody(source({ isEndless: true, text: 'late', ends: true })).halt()
+    },
+  ])
+  const answered = app.get('/hangs')
+  while (go.name !== '') await Promise.resolve()
+  // As a server does at the end of the time for handlers.
+  failConn(conn, 503)
+  settleConn(conn, true, assert.ifError)
+  assert.deepEqual(lines, ['HTTP/1.1 GET /hangs 503 <time>'])
+  go()
+  await answered
+  assert.equal(lines.length, 1)
 })
 
 test('a request that was halted before the logger is not logged', async () => {

@@ -49,7 +49,7 @@ export function logger<Line = string>(options: LoggerOptions<Line> = {}): Handle
   const chosen = booleanFrom('colors', options.colors)
   const colors = chosen === undefined ? hasColors : { info: chosen, error: chosen }
   // Its own: two loggers may stand at two places.
-  const Reached = State.key<true>()('logged')
+  const Logged = State.key<Logging>()('logged')
 
   function log(conn: Conn, body: WatchedBody | undefined, isSent?: boolean): void {
     const report = (error: unknown): void => onErrorOf(conn)(error, { conn, place: 'logger' })
@@ -66,17 +66,34 @@ export function logger<Line = string>(options: LoggerOptions<Line> = {}): Handle
 
   return {
     name: 'logger',
-    run: (conn) => void conn.withState(Reached, true),
-    // Here and not in run: the logger stands first, so this is after every other beforeSend.
+    run(conn) {
+      const logging: Logging = { body: undefined, isOver: false }
+      conn.withState(Logged, logging)
+      // Here and not in beforeSend, which a handler that hangs never comes to.
+      conn.afterSend((isSent) => {
+        logging.isOver = true
+        // The line comes after what other handlers have registered.
+        conn.afterSend(() => log(conn, logging.body, isSent))
+      })
+    },
+    // The logger stands first, so this is after every other beforeSend.
     beforeSend(conn) {
-      // A handler that halts before the logger is reached is not logged.
-      if (conn.state(Reached) === undefined) return
-      const body = WatchedBody.of(conn, (opened) => {
+      const logging = conn.state(Logged)
+      // A handler may have halted before the logger, or be done when its request was answered without it.
+      if (logging === undefined || logging.isOver) return
+      logging.body = WatchedBody.of(conn, (opened) => {
         if (streamOpenings && opened.isEndless) log(conn, opened)
       })
-      conn.afterSend((isSent) => log(conn, body, isSent))
     },
   }
+}
+
+/** What is kept of a request that is to be logged. */
+interface Logging {
+  /** What is sent, where it is a stream. */
+  body: WatchedBody | undefined
+  /** Whether the response is over. */
+  isOver: boolean
 }
 
 function formatFrom<Line>(format: LoggerOptions<Line>['format'] = 'dev'): Formatter<any> {

@@ -178,7 +178,7 @@ function kindOf(texts: readonly string[]): Kind {
   return last === '' ? 'prefix' : 'mixed'
 }
 
-/** Text for rou3, where these would have a meaning, and a letter behind a name would belong to it. */
+/** Text for rou3, where these would have a meaning, and a letter or `$` behind a name would belong to it. */
 function rou3Text(text: string, index: number): string {
-  return text.replace(index === 0 ? /[:*+()]/g : /[:*+()]|^\w/g, String.raw`\$&`)
+  return text.replace(index === 0 ? /[:*+()]/g : /[:*+()]|^[\w$]/g, String.raw`\$&`)
 }

@@ -1,7 +1,13 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
-import { collapseSlashes, decodeValue, normalizeText, restOfPath } from './request-path.ts'
+import {
+  collapseSlashes,
+  decodeValue,
+  normalizePath,
+  normalizeText,
+  restOfPath,
+} from './request-path.ts'
 
 test('a path has a slash in front, and never two in a row', () => {
   for (const [path, collapsed] of [
@@ -37,6 +43,19 @@ test('what may stand in a path is not escaped, the rest is, and %2F stays what i
   ] as const) {
     assert.equal(normalizeText(text), normal)
   }
+})
+
+test('bytes of a request that are UTF-8 are the text that they stand for', () => {
+  const bytesOf = (text: string): string => Buffer.from(text).toString('latin1')
+  for (const [path, normal] of [
+    [bytesOf('/café/%c3%a9'), '/caf%C3%A9/%C3%A9'],
+    [bytesOf('/🦜'), '/%F0%9F%A6%9C'],
+    ['/café', '/caf%C3%A9'],
+    ['/🦜', '/%F0%9F%A6%9C'],
+    ['/a b', '/a%20b'],
+    ['/\x80', '/%C2%80'],
+  ] as const)
+    assert.equal(normalizePath(path), normal)
 })
 
 test('the rest of a path begins with a slash', () => {

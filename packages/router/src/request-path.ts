@@ -6,6 +6,25 @@ export function collapseSlashes(path: string): string {
   return `/${path}`.replace(/\/{2,}/g, '/')
 }
 
+/** Writes the path of a request in one way, as `normalizeText` does. What a client has not escaped is UTF-8, one char a
+ * byte: node lets it through over HTTP/2. Where it is none, it is taken for text. */
+export function normalizePath(path: string): string {
+  return normalizeText(bytes.test(path) ? textOf(path) : path)
+}
+
+// oxlint-disable-next-line no-control-regex -- those of ASCII are among the bytes
+const bytes = /^[\x00-\xff]*[\x80-\xff][\x00-\xff]*$/
+
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+
+function textOf(bytes: string): string {
+  try {
+    return utf8.decode(Uint8Array.from(bytes, (char) => char.charCodeAt(0)))
+  } catch {
+    return bytes
+  }
+}
+
 /** Writes text of a path in one way: what a client should have escaped is, and nothing is that need not be.
  *
  * RFC 3986 §6.2.2 has it for letters, digits, `-`, `.`, `_` and `~`. Others that stand for themselves in a path, as `:`

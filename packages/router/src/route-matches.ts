@@ -11,7 +11,7 @@ import type { Route } from './route-table.ts'
 export interface Match {
   readonly router: object
   readonly route: Route
-  /** The path that the route has matched, as `normalizeText` has it. */
+  /** The path that the route has matched, as `normalizePath` has it. */
   readonly path: string
   /** The match of the router around, in whose handlers this one was made. */
   readonly outer: Match | undefined

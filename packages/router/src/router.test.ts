@@ -448,6 +448,34 @@ test('with methodNotAllowed, a path that has routes for other methods is a 405, 
   assert.equal((await testApp([made, 'instead']).put('/a/b')).body, 'instead')
 })
 
+test('with methodNotAllowed, a later handler that answers keeps nothing of the 405', async () => {
+  const made = router({ methodNotAllowed: true }).get('/a', 'a')
+  const seen: unknown[] = []
+  const app = testApp([
+    made,
+    (conn) => {
+      seen.push(conn.status, conn.responseHeaders.get('allow'))
+      return conn.path === '/a' && conn.query.has('json') ? conn.json({ a: 1 }) : conn
+    },
+  ])
+  const response = await app.post('/a?json')
+  assert.deepEqual([response.status, response.headers.get('allow')], [200, undefined])
+  const other = await app.post('/a')
+  assert.deepEqual([other.status, other.headers.get('allow')], [405, 'GET, HEAD'])
+  assert.deepEqual(seen, [undefined, undefined, undefined, undefined])
+  for (const answer of [
+    (conn: Conn) => conn.withStatus(202),
+    (conn: Conn) => conn.withBody('accepted'),
+    (conn: Conn) => conn.halt(),
+  ]) {
+    const { status, headers } = await testApp([made, answer]).post('/a')
+    assert.notEqual(status, 405)
+    assert.equal(headers.get('allow'), undefined)
+  }
+  const inner = testApp(router().all('/x/*', made))
+  assert.equal((await inner.post('/x/a')).status, 405)
+})
+
 test('with methodNotAllowed and without options, OPTIONS is not allowed either', async () => {
   const app = testApp(router({ options: false, methodNotAllowed: true }).get('/a', 'a'))
   const response = await app.request('OPTIONS', '/a')

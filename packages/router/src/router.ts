@@ -4,7 +4,7 @@ import type { Conn, HandlerObject, Info, Upgrade } from '@wakerobin/core'
 import { compile, describe, isPromiseLike } from '@wakerobin/core/adapter'
 
 import { parsePattern } from './pattern.ts'
-import { collapseSlashes, normalizeText, restOfPath } from './request-path.ts'
+import { collapseSlashes, normalizePath, restOfPath } from './request-path.ts'
 import type { MethodsRouteFunction, RouteFunction } from './route-functions.ts'
 import { Matches } from './route-matches.ts'
 import { checkMethods, labelOf, RouteTable } from './route-table.ts'
@@ -15,8 +15,8 @@ export interface RouterOptions {
   /** Whether OPTIONS is answered for the paths that have routes, with a 204 whose `Allow` names their methods, and for
    * `*` with those of all routes. A route for OPTIONS, or for all methods, comes before it. Default true. */
   options?: boolean
-  /** Whether a path that has routes, but none for the method, is given status 405 and an `Allow`. The conn is not
-   * halted: a later handler may answer in its place. Default false: the conn is passed on as it is. */
+  /** Whether a path that has routes, but none for the method, is a 405 with an `Allow`, where no later handler answers:
+   * until then the conn is as it was. Default false: it is a 404 then, as any. */
   methodNotAllowed?: boolean
 }
 
@@ -89,6 +89,8 @@ export class Router<in out In = never> implements HandlerObject<In> {
   /** Method and shape of what was added, and its label. */
   readonly #taken = new Map<string, string>()
   #table: RouteTable | undefined
+  /** What is allowed in place of what was asked for. */
+  readonly #allowed = new WeakMap<Conn, string>()
 
   constructor(options?: RouterOptions) {
     const { answersOptions, answersNotAllowed } = checkOptions(options)
@@ -106,7 +108,7 @@ export class Router<in out In = never> implements HandlerObject<In> {
   run(conn: Conn<In>): Conn | Promise<Conn> {
     const table = this.#start()
     const path = collapseSlashes(conn.path)
-    const comparable = normalizeText(path)
+    const comparable = normalizePath(path)
     const route = table.find(conn.method, comparable)
     if (route === undefined) return this.#pass(conn, table, comparable)
     const { program, pattern } = route
@@ -117,8 +119,10 @@ export class Router<in out In = never> implements HandlerObject<In> {
     return matches.within(match, () => program.runPart(conn))
   }
 
-  /** Runs every `beforeSend` of the route that was taken. */
+  /** Runs every `beforeSend` of the route that was taken. Where there was none, nor an answer by a later handler, the
+   * response is what `methodNotAllowed` says. */
   beforeSend(conn: Conn): Conn | Promise<Conn> {
+    this.#answerNotAllowed(conn)
     const matches = Matches.of(conn)
     const match = matches?.lastUnsentBy(this)
     if (matches === undefined || match === undefined) return conn
@@ -178,8 +182,18 @@ export class Router<in out In = never> implements HandlerObject<In> {
     // `OPTIONS *` asks about the server: RFC 9110 §9.3.7.
     const methods = isOptions && conn.path === '*' ? table.allMethods() : table.methodsAt(path)
     if (methods === undefined) return conn
-    conn.withResponseHeader('Allow', methods.join(', '))
-    return isOptions ? conn.withStatus(204).halt() : conn.withStatus(405)
+    const allowed = methods.join(', ')
+    if (isOptions) return conn.withResponseHeader('Allow', allowed).withStatus(204).halt()
+    // Not yet: a later handler that answers would keep the status, and the header.
+    this.#allowed.set(conn, allowed)
+    return conn
+  }
+
+  #answerNotAllowed(conn: Conn): void {
+    const allowed = this.#answersNotAllowed ? this.#allowed.get(conn) : undefined
+    if (allowed === undefined || conn.isHalted) return
+    if (conn.status === undefined && conn.responseBody === undefined)
+      conn.withResponseHeader('Allow', allowed).withStatus(405)
   }
 }
 

@@ -1,11 +1,14 @@
 import assert from 'node:assert/strict'
-import { test } from 'node:test'
+import type { Socket } from 'node:net'
+import { test, type TestContext } from 'node:test'
+import { constants, deflateRawSync } from 'node:zlib'
 
 import type { AnyHandler, Conn } from '@wakerobin/core'
 import { testApp } from '@wakerobin/core/testing'
+import * as ws from 'ws'
 import { WebSocket } from 'ws'
 
-import { ask, handshake, open, start } from '../fixtures/harness.ts'
+import { ask, handshake, open, start, turns, until } from '../fixtures/harness.ts'
 import { websocket } from './websocket.ts'
 import type { WebSocketConn } from './websocket-conn.ts'
 
@@ -164,6 +167,95 @@ test('a compressed message that is too long when it is not is refused', async (t
   client.socket.send('a'.repeat(1001))
   assert.equal((await client.closed()).code, 1009)
 })
+
+/** A MiB of zeros, in a frame of about a KiB. */
+function bomb(): Buffer {
+  const { length } = bombPayload
+  return Buffer.concat([
+    Buffer.from([0xc2, 0xfe, length >> 8, length & 255, 0, 0, 0, 0]),
+    bombPayload,
+  ])
+}
+
+const bombBytes = 1024 * 1024
+const bombPayload = deflateRawSync(Buffer.alloc(bombBytes), {
+  finishFlush: constants.Z_SYNC_FLUSH,
+}).subarray(0, -4)
+
+const deflating = handshake({ 'Sec-WebSocket-Extensions': 'permessage-deflate' })
+
+/** The frames that were inflated, by their connection. */
+function inflatedOf(t: TestContext): Map<unknown, number> {
+  const counts = new Map<unknown, number>()
+  const { prototype } = (ws as unknown as { PerMessageDeflate: { prototype: WithDecompress } })
+    .PerMessageDeflate
+  const { decompress } = prototype
+  t.mock.method(prototype, 'decompress', function (this: unknown, ...args: unknown[]) {
+    counts.set(this, (counts.get(this) ?? 0) + 1)
+    return decompress.apply(this, args)
+  })
+  return counts
+}
+
+interface WithDecompress {
+  decompress(...args: unknown[]): void
+}
+
+test('while messages are not read, no more than one of them is inflated', async (t) => {
+  const inflated = inflatedOf(t)
+  const read = { slow: 0, fast: 0 }
+  let go = (): void => {}
+  const gate = new Promise<void>((resolve) => (go = resolve))
+  const handler = async (socket: WebSocketConn): Promise<void> => {
+    const name = socket.conn.path === '/slow' ? 'slow' : 'fast'
+    if (name === 'slow') await gate
+    for await (const message of socket) {
+      assert.equal(message.length, bombBytes)
+      read[name]++
+    }
+  }
+  const server = await start(t, websocket(handler, { compress: true }))
+  const bombs = Buffer.concat(Array<Buffer>(32).fill(bomb()))
+  const slow = await ask(t, server.port, deflating, { target: '/slow' })
+  slow.socket.write(bombs)
+  await until('the first is inflated', () => inflated.size === 1)
+  const fast = await ask(t, server.port, deflating)
+  fast.socket.write(bombs)
+  await until('all that are wanted are read', () => read.fast === 32)
+  assert.deepEqual([...inflated.values()], [1, 32])
+  go()
+  await until('all are read', () => read.slow === 32)
+  assert.deepEqual([...inflated.values()], [32, 32])
+  assert.deepEqual(server.errors, [])
+})
+
+for (const [how, end] of [
+  ['is dismissed at the stop', (_client: Socket, stop: () => void) => stop()],
+  ['leaves', (client: Socket) => client.resetAndDestroy()],
+] as const) {
+  test(`a client that ${how} while its messages wait to be inflated is gone`, async (t) => {
+    const inflated = inflatedOf(t)
+    let opened: WebSocketConn | undefined
+    let code: number | undefined
+    const handler = async (socket: WebSocketConn): Promise<void> => {
+      opened = socket
+      code = (await socket.closed).code
+    }
+    const options = { compress: true, closeTimeoutMs: 0 }
+    const server = await start(t, websocket(handler, options))
+    const { socket } = await ask(t, server.port, deflating)
+    socket.write(Buffer.concat(Array<Buffer>(8).fill(bomb())))
+    await until('one is inflated', () => inflated.size === 1)
+    await turns()
+    end(socket, () => void server.handle.shutDown())
+    // Who does not read hears of it when it writes.
+    await until('it is closed', () => {
+      void opened!.send('hello')
+      return code !== undefined
+    })
+    assert.equal(code, 1006)
+  })
+}
 
 // -------------------------------------------------------------------------- among other handlers
 

@@ -25,7 +25,7 @@ export interface WebSocketOptions {
    * is cut. `Infinity` for any amount. Default 4 MiB. */
   bufferBytes?: number
   /** Whether messages are compressed, where the client can do that: it takes memory for every connection, and time.
-   * Default false. */
+   * Those that wait to be read are not inflated. Default false. */
   compress?: boolean
   /** The time between one ping and the next, in milliseconds. A client that has not answered one when the next is due
    * is cut. `0` for no pings. Default 30 000. */
