@@ -7,7 +7,7 @@ export type Expectation = 'none' | 'continue' | 'other'
 
 /** The expectation of a request that has one, as node has found it. */
 export function expectationOf({ headers }: IncomingMessage): Expectation {
-  return expectationFrom(headers.expect ?? '')
+  return expectationFrom(headers.expect!)
 }
 
 /** The expectation that a field has. */

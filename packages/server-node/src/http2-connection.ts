@@ -168,14 +168,6 @@ export class Http2Connection extends Connection {
     this.#stall = setInterval(look, Math.min(limits.writeStallMs, maxTimerMs)).unref()
   }
 
-  override refuse(): void {
-    this.ended()
-  }
-
-  override say(): void {
-    this.end()
-  }
-
   /** The client has ended its side of the connection, and with it what it could hear of our streams. */
   override ended(): void {
     this.session.destroy()

@@ -28,8 +28,11 @@ function watched(): {
     say: (text: string) => (queue.push(text), wake()),
     events: {
       async next() {
-        while (queue.length === 0 && !watch.isOver) await new Promise<void>((resolve) => (wake = resolve))
-        return watch.isOver ? { done: true, value: undefined } : { done: false, value: queue.shift()! }
+        while (queue.length === 0 && !watch.isOver)
+          await new Promise<void>((resolve) => (wake = resolve))
+        return watch.isOver
+          ? { done: true, value: undefined }
+          : { done: false, value: queue.shift()! }
       },
       async return() {
         watch.returned++
