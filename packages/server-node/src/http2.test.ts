@@ -759,3 +759,27 @@ test('a body that fails where nobody expects it harms no other request', async (
   assert.equal((await (await server.connect()).get('/').response()).body, 'well')
   assert.ok(server.errors.length >= 2)
 })
+
+test('a body whose client has left before the handler was done is let go, and never started', async (t) => {
+  const gate = new Gate()
+  const told: string[] = []
+  const server = await start(t, async (conn) => {
+    await gate.pass()
+    conn.afterSend((isSent) => told.push(`sent ${isSent}`))
+    return conn.ok({
+      start: () => void told.push('started'),
+      drained() {},
+      stop() {},
+      closed: (cause) => void told.push(cause),
+    })
+  })
+  const session = await openSession(t, server)
+  const stream = open(session, '/')
+  stream.on('error', () => {})
+  await gate.reached()
+  stream.close(8)
+  await until('it is noticed', () => server.handle.report().requests.length === 0)
+  gate.open()
+  await until('it is let go', () => told.length === 2)
+  assert.deepEqual(told, ['client', 'sent false'])
+})
