@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
 import { test, type TestContext } from 'node:test'
 
-import { handlers, type Conn, type Handler } from '@wakerobin/core'
-import { fromFetch } from '@wakerobin/core/fetch'
-import { serve } from '@wakerobin/server-node'
-
 import { start } from '../../examples/testing/start.ts'
+// By their paths: where nothing is installed for this folder, these tests skip.
+import { fromFetch } from '../../packages/core/src/fetch.ts'
+import { handlers, type Conn, type Handler } from '../../packages/core/src/index.ts'
+import { serve } from '../../packages/server-node/src/index.ts'
 import { skipReason as skip } from './skip-reason.ts'
 
 test('a Hono app reads requests and answers them, cookies and all', { skip }, async (t) => {
