@@ -746,3 +746,25 @@ test('an answer that was given is not lost when the upgrade behind it, in the sa
   assert.equal((await client.response()).body, 'fast')
   await client.closed()
 })
+
+test('a request with an Upgrade that is refused is answered behind the responses before it', async (t) => {
+  const gate = new Gate()
+  const server = await start(t, async (conn) => {
+    if (conn.path === '/late') await gate.pass()
+    return conn.ok(conn.path)
+  })
+  for (const path of ['/now', '/late']) {
+    const client = await server.connect()
+    const refused = `GET /no HTTP/1.1\r\nHost: a,b\r\n${asksForEcho.join('\r\n')}\r\n\r\n`
+    client.send(
+      `GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n${refused}GET /3 HTTP/1.1\r\nHost: a\r\n\r\n`,
+    )
+    await turns()
+    gate.open()
+    assert.equal((await client.response()).body, path)
+    assert.equal((await client.response()).status, 400)
+    await client.ended()
+    assert.equal(client.text, '')
+  }
+  assert.deepEqual(server.errors, [])
+})

@@ -184,8 +184,11 @@ class Detached {
 
   /** The responses before this one are sent. The last of them may have been the last of the connection. */
   #onTurn(): void {
-    if (this.#connection.isOver || this.socket.destroyed) this.drop()
-    else this.response.assignSocket(this.socket)
+    const { response, socket } = this
+    // It was refused before its turn, and is itself the last.
+    const isMade = response.headersSent && !socket.writableEnded
+    if (socket.destroyed || (this.#connection.isOver && !isMade)) this.drop()
+    else response.assignSocket(socket)
   }
 
   readonly #onData = (chunk: Buffer): void => {
