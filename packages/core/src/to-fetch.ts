@@ -166,9 +166,13 @@ class FetchApp {
   ): { origin: Origin; error?: { cause: unknown; place: Place } } {
     let place = 'peerIp'
     try {
-      const peerIp = unmapped(this.#peerIp(request, ...context))
+      const peerIp = this.#peerIp(request, ...context)
+      if (peerIp !== undefined && typeof peerIp !== 'string')
+        throw wrongAnswer(place, 'a string, or undefined', peerIp)
       place = 'isSecure'
-      return { origin: { peerIp, isSecure: this.#isSecure(request, ...context) } }
+      const isSecure = this.#isSecure(request, ...context)
+      if (typeof isSecure !== 'boolean') throw wrongAnswer(place, 'true or false', isSecure)
+      return { origin: { peerIp: unmapped(peerIp), isSecure } }
     } catch (cause) {
       return { origin: { peerIp: undefined, isSecure: false }, error: { cause, place } }
     }
@@ -415,6 +419,11 @@ function isHttps({ url }: Request): boolean {
 
 function reportOnConsole(error: unknown, { conn, place }: ErrorContext): void {
   console.error(`Wakerobin: error in ${place}, on ${conn.method} ${conn.pathAndQuery}\n`, error)
+}
+
+/** Most likely it is async. */
+function wrongAnswer(option: string, right: string, got: unknown): TypeError {
+  return new TypeError(`Expected ${option} to return ${right}, got ${describe(got)}`)
 }
 
 function checkFunction<F>(option: string, value: F): F {
