@@ -910,7 +910,11 @@ test('the init of a handler that stands at several places runs once for an app',
   const init = mock.fn()
   const handler = { init, run() {} }
   const part = compile([handler], 'part')
-  const app = compile([handler, [handler], { init: (info) => part.init(info).then(() => {}) }])
+  const app = compile([
+    handler,
+    [handler],
+    { init: (info: Info) => part.init(info).then(() => {}) },
+  ])
   const infoOf = (): Info => {
     const server = { listeners: [], url: undefined, swansong: new Swansong() }
     return new Info({ ...server, shared: new StateMap() })

@@ -9,6 +9,7 @@ import { describe } from './describe.ts'
 import { clientErrorStatus } from './errors.ts'
 import type { HandlerFn, HandlerParts, Result } from './handler.ts'
 import { HeaderMap } from './header-map.ts'
+import { isAbort } from './is-abort.ts'
 import { isPromiseLike } from './is-promise-like.ts'
 import type { Info, InitFn } from './info.ts'
 import { HandlerSequence } from './sequence.ts'
@@ -387,8 +388,4 @@ function guarded(onError: OnError): OnError {
 
 function rethrow(error: unknown): void {
   throw error
-}
-
-function isAbort(error: unknown): boolean {
-  return error instanceof Error && error.name === 'AbortError'
 }

@@ -10,6 +10,8 @@ import { FetchIncoming } from './fetch-incoming.ts'
 import type { Origin } from './fetch-incoming.ts'
 import type { FinalResponse } from './finalize.ts'
 import { Host } from './host.ts'
+import { isAbort } from './is-abort.ts'
+import { maxTimerMs } from './max-timer-ms.ts'
 import { isMethod } from './method.ts'
 import type { ErrorContext, OnError, Place } from './program.ts'
 import { Swansong } from './swansong.ts'
@@ -280,7 +282,7 @@ class FetchApp {
 
   #reportBody(conn: Conn, error: unknown): void {
     // A source that heeds conn.signal fails when the client leaves: that is no news.
-    const isNews = !(conn.isDisconnected && error instanceof Error && error.name === 'AbortError')
+    const isNews = !(conn.isDisconnected && isAbort(error))
     if (isNews) this.#host.onError(error, { conn, place: 'the response body' })
   }
 
@@ -442,6 +444,3 @@ function checkAtLeastZero(option: string, value: number): number {
 
 /** As nginx has it in its log: no status of HTTP, and none that anybody gets to see. */
 const clientClosedRequest = 499
-
-/** A longer timer would fire at once. */
-const maxTimerMs = 2 ** 31 - 1
