@@ -4,6 +4,20 @@ import { test } from 'node:test'
 import { HeaderMap, type HeadersInput } from './header-map.ts'
 import { testApp } from './testing.ts'
 
+test('what holds no fields is refused, with what would', () => {
+  for (const [fields, what] of [
+    ['abc', '"abc"'],
+    [null, 'null'],
+    [7, '7'],
+    [['ab'], 'an array of 1'],
+  ] as const) {
+    assert.throws(() => new HeaderMap(fields as unknown as HeadersInput), {
+      name: 'TypeError',
+      message: `Cannot make header fields of ${what}: expected an object of names and values, pairs of them, or a HeaderMap or Headers`,
+    })
+  }
+})
+
 test('names are found in any case and written in the case they were set in', () => {
   const headers = new HeaderMap().set('X-Fern', 'green')
   for (const name of ['X-Fern', 'x-fern', 'X-FERN']) {
@@ -338,18 +352,4 @@ test('a copy has the bytes that were received, also where they are no UTF-8', ()
 test('a value is read whole, also where it begins with a byte order mark', () => {
   const headers = new HeaderMap({ 'X-Mark': '\ufeffx' })
   assert.equal(headers.get('x-mark'), '\ufeffx')
-})
-
-test('what holds no fields is refused, with what would', () => {
-  for (const [fields, what] of [
-    ['abc', '"abc"'],
-    [null, 'null'],
-    [7, '7'],
-    [['ab'], 'an array of 1'],
-  ] as const) {
-    assert.throws(() => new HeaderMap(fields as unknown as HeadersInput), {
-      name: 'TypeError',
-      message: `Cannot make header fields of ${what}: expected an object of names and values, pairs of them, or a HeaderMap or Headers`,
-    })
-  }
 })
