@@ -18,13 +18,14 @@ export type HandlerFn<out In = never, out R = Result> = (conn: Conn<In>) => R
 export interface HandlerParts {
   /** What it is called in reports. Default: the name of its class. */
   readonly name?: string
-  /** Runs once, in the order of the tuple, after the sockets are bound and before anything is served. */
+  /** Runs once, in the order of the tuple, after the sockets are bound and before anything is served: once also where the
+   * handler stands at several places. */
   readonly init?: InitFn
   /** Runs when the run is over, in reverse order, whether this handler was reached or not and
    * whether the conn is halted or not: hence no state is known here. It may change the response. */
   readonly beforeSend?: (conn: Conn) => Result
   /** Whether it takes over the connection. Asked left to right, until one says true, when all handlers and every
-   * `beforeSend` are done and the response is a switch of protocols: status 101, or 200 to a CONNECT. */
+   * `beforeSend` are done and the response is a switch of protocols: status 101, or 200 to a CONNECT. It cannot be async. */
   readonly hasUpgrade?: (upgrade: Upgrade) => boolean
   /** Takes the connection over, when the head of the response is out. Only called where `hasUpgrade` said true. */
   readonly upgrade?: (upgrade: Upgrade) => void | Promise<void>

@@ -1,8 +1,22 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
-import { HeaderMap } from './header-map.ts'
+import { HeaderMap, type HeadersInput } from './header-map.ts'
 import { testApp } from './testing.ts'
+
+test('what holds no fields is refused, with what would', () => {
+  for (const [fields, what] of [
+    ['abc', '"abc"'],
+    [null, 'null'],
+    [7, '7'],
+    [['ab'], 'an array of 1'],
+  ] as const) {
+    assert.throws(() => new HeaderMap(fields as unknown as HeadersInput), {
+      name: 'TypeError',
+      message: `Cannot make header fields of ${what}: expected an object of names and values, pairs of them, or a HeaderMap or Headers`,
+    })
+  }
+})
 
 test('names are found in any case and written in the case they were set in', () => {
   const headers = new HeaderMap().set('X-Fern', 'green')

@@ -30,7 +30,7 @@ export class HeaderMap implements Iterable<[name: string, value: string]> {
   #isUnchecked = false
 
   /** Makes a header map, empty or with the fields of `init`.
-   * @throws {TypeError} When a name or a value is not valid in HTTP. */
+   * @throws {TypeError} When `init` holds no fields, or a name or a value is not valid in HTTP. */
   constructor(init?: HeadersInput) {
     this.#lines = []
     if (init !== undefined) this.appendAll(init)
@@ -126,8 +126,12 @@ export class HeaderMap implements Iterable<[name: string, value: string]> {
       this.#lines.push(...fields.#lines)
       return this
     }
+    if (typeof fields !== 'object' || fields === null) throw noFields(fields)
     const entries = isIterable(fields) ? fields : Object.entries(fields)
-    for (const [name, value] of entries) this.append(name, value)
+    for (const entry of entries) {
+      if (typeof entry !== 'object' || entry === null) throw noFields(fields)
+      this.append(entry[0], entry[1])
+    }
     return this
   }
 
@@ -205,6 +209,12 @@ export class HeaderMap implements Iterable<[name: string, value: string]> {
     this.#lines = [...this.#lines]
     this.#isBorrowed = false
   }
+}
+
+function noFields(fields: unknown): TypeError {
+  return new TypeError(
+    `Cannot make header fields of ${describe(fields)}: expected an object of names and values, pairs of them, or a HeaderMap or Headers`,
+  )
 }
 
 function isIterable(fields: HeadersInput): fields is Iterable<readonly [string, HeaderValue]> {

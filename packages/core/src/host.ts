@@ -9,7 +9,7 @@ import type { FinalResponse } from './finalize.ts'
 import type { ServerContext } from './incoming.ts'
 import { closeInfo, Info } from './info.ts'
 import type { Listener } from './info.ts'
-import { compile } from './program.ts'
+import { askedPlaceOf, compile } from './program.ts'
 import type { OnError, Program } from './program.ts'
 import { StateMap } from './state.ts'
 import type { Swansong } from './swansong.ts'
@@ -60,8 +60,15 @@ export class Host {
     const takeTransport = (): never => {
       throw new TypeError('Cannot take the connection over: testApp has none, use a server')
     }
-    const isSwitch = conn.status === (conn.method === 'CONNECT' ? 200 : 101)
-    return isSwitch && this.#program.upgraderOf({ conn, takeTransport }) !== undefined
+    if (conn.status !== (conn.method === 'CONNECT' ? 200 : 101)) return false
+    const upgrade = { conn, takeTransport }
+    try {
+      return this.#program.upgraderOf(upgrade) !== undefined
+    } catch (error) {
+      failConn(conn, 500)
+      this.onError(error, { conn, place: askedPlaceOf(upgrade) })
+      return false
+    }
   }
 
   /** What the response of a conn is; a 500 where it claims what is not true.

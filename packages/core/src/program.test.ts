@@ -7,12 +7,13 @@ import { Conn, pendingPlaceOf } from './conn.ts'
 import { handlers } from './handlers.ts'
 import { HeaderMap } from './header-map.ts'
 import { Info, Init } from './info.ts'
-import { compile } from './program.ts'
+import { askedPlaceOf, compile } from './program.ts'
 import type { ErrorContext } from './program.ts'
 import { State, StateMap } from './state.ts'
 import { status } from './status.ts'
 import { Swansong } from './swansong.ts'
 import { testApp } from './testing.ts'
+import type { Upgrade } from './upgrade.ts'
 
 class Trace {
   readonly #brand = true
@@ -864,6 +865,64 @@ test('the first handler whose hasUpgrade says so takes the connection over', () 
   const without = compile(() => {})
   assert.equal(without.upgraderOf(upgrade), undefined)
   assert.equal(without.mayUpgrade, false)
+})
+
+test('the place of an upgrade is that in the part which was asked for it', () => {
+  const upgrade = { conn: connOf(), takeTransport: () => assert.fail('nobody takes it') }
+  const no = { hasUpgrade: () => false, upgrade() {} }
+  const yes = { name: 'yes', hasUpgrade: () => true, upgrade() {} }
+  const around = (part: ReturnType<typeof compile>, answer?: boolean) => ({
+    name: 'around',
+    hasUpgrade: (it: Upgrade) => part.upgraderOf(it) !== undefined || answer === true,
+    upgrade() {},
+  })
+  const placeIn = (app: unknown) => compile(app).upgraderOf(upgrade)?.place
+  assert.equal(placeIn([around(compile(no, 'part')), yes]), 'app[1] "yes"')
+  assert.equal(placeIn([no, around(compile([no, yes], 'part'))]), 'part[1] "yes"')
+  assert.equal(placeIn([no, around(compile(no, 'part'), true)]), 'app[1] "around"')
+})
+
+test('where a hasUpgrade fails is known, and one that is async is refused', () => {
+  const upgrade = { conn: connOf(), takeTransport: () => assert.fail('nobody takes it') }
+  const throws = {
+    name: 'throws',
+    hasUpgrade: (): boolean => assert.fail('boom'),
+    upgrade() {},
+  }
+  const part = compile(throws, 'part')
+  const around = { hasUpgrade: (it: Upgrade) => !!part.upgraderOf(it), upgrade() {} }
+  for (const [app, place] of [
+    [throws, 'app "throws"'],
+    [[around], 'part "throws"'],
+  ] as const) {
+    assert.throws(() => compile(app).upgraderOf(upgrade), /boom/)
+    assert.equal(askedPlaceOf(upgrade), `hasUpgrade of ${place}`)
+  }
+  const late = { name: 'late', hasUpgrade: async () => false, upgrade() {} }
+  assert.throws(() => compile(late).upgraderOf(upgrade), {
+    name: 'TypeError',
+    message:
+      'Expected hasUpgrade of app "late" to return true or false, got an instance of Promise',
+  })
+})
+
+test('the init of a handler that stands at several places runs once for an app', async () => {
+  const init = mock.fn()
+  const handler = { init, run() {} }
+  const part = compile([handler], 'part')
+  const app = compile([
+    handler,
+    [handler],
+    { init: (info: Info) => part.init(info).then(() => {}) },
+  ])
+  const infoOf = (): Info => {
+    const server = { listeners: [], url: undefined, swansong: new Swansong() }
+    return new Info({ ...server, shared: new StateMap() })
+  }
+  await app.init(infoOf())
+  assert.equal(init.mock.callCount(), 1)
+  await app.init(infoOf())
+  assert.equal(init.mock.callCount(), 2)
 })
 
 test('a handler with one of hasUpgrade and upgrade is refused', () => {

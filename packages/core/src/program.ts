@@ -9,6 +9,7 @@ import { describe } from './describe.ts'
 import { clientErrorStatus } from './errors.ts'
 import type { HandlerFn, HandlerParts, Result } from './handler.ts'
 import { HeaderMap } from './header-map.ts'
+import { isAbort } from './is-abort.ts'
 import { isPromiseLike } from './is-promise-like.ts'
 import type { Info, InitFn } from './info.ts'
 import { HandlerSequence } from './sequence.ts'
@@ -41,12 +42,24 @@ export interface Upgrader {
   readonly place: Place
 }
 
+/** Errors that say which `init` has failed. */
+const told = new WeakSet<WeakKey>()
+
+/** The handlers whose `init` has begun, of an app and of its parts: they are given the same info. */
+function begunOf(info: Info): Set<object> {
+  let handlers = begun.get(info)
+  if (handlers === undefined) begun.set(info, (handlers = new Set()))
+  return handlers
+}
+
+const begun = new WeakMap<Info, Set<object>>()
+
 /** A compiled app, or part of one: made by `compile`. */
 export class Program {
   readonly #runs: readonly HandlerFn[]
   readonly #places: readonly Place[]
   readonly #beforeSends: readonly Step[]
-  readonly #inits: readonly { readonly init: InitFn; readonly place: Place }[]
+  readonly #inits: readonly PlannedInit[]
   readonly #upgraders: readonly PossibleUpgrader[]
   /** Told of what handlers did not catch. It never throws: what it throws itself is uncaught. */
   readonly onError: OnError
@@ -62,18 +75,24 @@ export class Program {
     this.onError = onError
   }
 
-  /** Runs every `init`, one after the other.
+  /** Runs every `init`, one after the other: that of a handler which stands at several places once.
    * @throws What an `init` throws, with its place as the message of an Error around it. */
   async init(info: Info): Promise<void> {
     // So that an init that never ends is named in the report of the stop.
     const starting = new Swansong({ sites: false }, info.swansong)
-    for (const { init, place } of this.#inits) {
+    const begun = begunOf(info)
+    for (const { handler, init, place } of this.#inits) {
+      if (begun.has(handler)) continue
+      begun.add(handler)
       try {
         await starting.guarded(() => init(info), `init of ${place}`)
       } catch (error) {
-        throw new Error(`Cannot start: init of ${place} failed: ${messageOf(error)}`, {
-          cause: error,
-        })
+        // Of a part of this program, as a route: it has said where.
+        if (told.has(error as WeakKey)) throw error
+        const message = `Cannot start: init of ${place} failed: ${messageOf(error)}`
+        const failure = new Error(message, { cause: error })
+        told.add(failure)
+        throw failure
       }
     }
   }
@@ -108,10 +127,23 @@ export class Program {
     return this.#upgraders.length > 0
   }
 
-  /** The handler that takes over the connection: the first, in the order of the tuple, whose `hasUpgrade` says so.
-   * @throws What a `hasUpgrade` throws. */
+  /** The handler that takes over the connection: the first, in the order of the tuple, whose `hasUpgrade` says so. Its
+   * place is that in the part it stands in, where that was asked by `upgraderOf`, too.
+   * @throws What a `hasUpgrade` throws; `askedPlaceOf` says where.
+   * @throws {TypeError} When one returns anything but true or false. */
   upgraderOf(upgrade: Upgrade): Upgrader | undefined {
-    return this.#upgraders.find((upgrader) => upgrader.hasUpgrade(upgrade))
+    for (const { hasUpgrade, upgrade: take, place } of this.#upgraders) {
+      askedPlaces.set(upgrade, place)
+      const isIt: unknown = hasUpgrade(upgrade)
+      if (isIt === true) return { upgrade: take, place: askedPlaces.get(upgrade) ?? place }
+      if (isIt === false) continue
+      askedPlaces.set(upgrade, place)
+      throw new TypeError(
+        `Expected hasUpgrade of ${place} to return true or false, got ${describe(isIt)}`,
+      )
+    }
+    askedPlaces.delete(upgrade)
+    return undefined
   }
 
   /** Runs the steps from `at` on until one returns a promise.
@@ -201,6 +233,14 @@ export class Program {
   }
 }
 
+/** Where the handler stands that was asked last. */
+const askedPlaces = new WeakMap<Upgrade, Place>()
+
+/** The place of a `hasUpgrade` that has thrown out of `upgraderOf`. */
+export function askedPlaceOf(upgrade: Upgrade): Place {
+  return `hasUpgrade of ${askedPlaces.get(upgrade)}`
+}
+
 /** How often a place was noted: whether it was by a handler within the one that has just run. */
 let marks = 0
 
@@ -218,8 +258,14 @@ interface Pending {
 interface Plan {
   readonly steps: Step[]
   readonly beforeSends: Step[]
-  readonly inits: { readonly init: InitFn; readonly place: Place }[]
+  readonly inits: PlannedInit[]
   readonly upgraders: PossibleUpgrader[]
+}
+
+interface PlannedInit {
+  readonly handler: object
+  readonly init: InitFn
+  readonly place: Place
 }
 
 interface PossibleUpgrader extends Upgrader {
@@ -288,7 +334,8 @@ function addObject(plan: Plan, handler: object, path: string): void {
       `Cannot use the handler ${place}: it must have both hasUpgrade and upgrade, or neither`,
     )
   }
-  if (init !== undefined) plan.inits.push({ init: (info) => init.call(handler, info), place })
+  if (init !== undefined)
+    plan.inits.push({ handler, init: (info) => init.call(handler, info), place })
   if (beforeSend !== undefined)
     plan.beforeSends.push({ run: (conn) => beforeSend.call(handler, conn), place })
   if (hasUpgrade !== undefined && upgrade !== undefined) {
@@ -341,8 +388,4 @@ function guarded(onError: OnError): OnError {
 
 function rethrow(error: unknown): void {
   throw error
-}
-
-function isAbort(error: unknown): boolean {
-  return error instanceof Error && error.name === 'AbortError'
 }

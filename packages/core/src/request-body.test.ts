@@ -146,7 +146,7 @@ test('the default limit is the server’s, 1 MiB in tests', async () => {
 })
 
 test('withLimit() refuses what is no limit', () => {
-  for (const limit of [-1, Number.NaN, undefined, 'x'] as number[]) {
+  for (const limit of [-1, Number.NaN, undefined, 'x', '10'] as number[]) {
     assert.throws(() => bodyOf({}).withLimit(limit), {
       name: 'RangeError',
       message: /^Cannot limit the request body to .* bytes: the limit must be a number from 0$/,

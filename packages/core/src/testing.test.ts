@@ -942,3 +942,12 @@ function endless(onStop: () => void): BodySource {
     closed() {},
   }
 }
+
+test('a hasUpgrade that throws is a 500, and recorded, as on a server', async () => {
+  const app = testApp([
+    (conn) => conn.withStatus(101).halt(),
+    { name: 'bad', hasUpgrade: () => assert.fail('boom'), upgrade() {} },
+  ])
+  assert.equal((await app.get('/')).status, 500)
+  assert.equal(app.errors[0]!.place, 'hasUpgrade of app[1] "bad"')
+})

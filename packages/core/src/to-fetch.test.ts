@@ -776,6 +776,27 @@ test('peerIp and isSecure are asked with all that the function was called with',
   assert.deepEqual(await response.json(), ['10.0.0.1', true])
 })
 
+test('a peerIp or isSecure that is async, or says something else, makes a 500, and is reported', async (t) => {
+  for (const [options, message] of [
+    [
+      { peerIp: async () => '192.0.2.1' },
+      'Expected peerIp to return a string, or undefined, got an instance of Promise',
+    ],
+    [
+      { isSecure: async () => false },
+      'Expected isSecure to return true or false, got an instance of Promise',
+    ],
+  ] as const) {
+    const errors: unknown[] = []
+    const { fetch } = open(t, 'hello', {
+      ...(options as unknown as FetchOptions),
+      onError: (error, { place }) => void errors.push([String(error), place]),
+    })
+    assert.equal((await fetch(new Request(url))).status, 500)
+    assert.deepEqual(errors, [[`TypeError: ${message}`, Object.keys(options)[0]]])
+  }
+})
+
 test('a peerIp or isSecure that throws makes a 500, and is reported', async (t) => {
   const fail = (): never => {
     throw new Error('who?')

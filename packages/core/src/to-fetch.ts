@@ -10,6 +10,8 @@ import { FetchIncoming } from './fetch-incoming.ts'
 import type { Origin } from './fetch-incoming.ts'
 import type { FinalResponse } from './finalize.ts'
 import { Host } from './host.ts'
+import { isAbort } from './is-abort.ts'
+import { maxTimerMs } from './max-timer-ms.ts'
 import { isMethod } from './method.ts'
 import type { ErrorContext, OnError, Place } from './program.ts'
 import { Swansong } from './swansong.ts'
@@ -166,9 +168,13 @@ class FetchApp {
   ): { origin: Origin; error?: { cause: unknown; place: Place } } {
     let place = 'peerIp'
     try {
-      const peerIp = unmapped(this.#peerIp(request, ...context))
+      const peerIp = this.#peerIp(request, ...context)
+      if (peerIp !== undefined && typeof peerIp !== 'string')
+        throw wrongAnswer(place, 'a string, or undefined', peerIp)
       place = 'isSecure'
-      return { origin: { peerIp, isSecure: this.#isSecure(request, ...context) } }
+      const isSecure = this.#isSecure(request, ...context)
+      if (typeof isSecure !== 'boolean') throw wrongAnswer(place, 'true or false', isSecure)
+      return { origin: { peerIp: unmapped(peerIp), isSecure } }
     } catch (cause) {
       return { origin: { peerIp: undefined, isSecure: false }, error: { cause, place } }
     }
@@ -276,7 +282,7 @@ class FetchApp {
 
   #reportBody(conn: Conn, error: unknown): void {
     // A source that heeds conn.signal fails when the client leaves: that is no news.
-    const isNews = !(conn.isDisconnected && error instanceof Error && error.name === 'AbortError')
+    const isNews = !(conn.isDisconnected && isAbort(error))
     if (isNews) this.#host.onError(error, { conn, place: 'the response body' })
   }
 
@@ -417,6 +423,11 @@ function reportOnConsole(error: unknown, { conn, place }: ErrorContext): void {
   console.error(`Wakerobin: error in ${place}, on ${conn.method} ${conn.pathAndQuery}\n`, error)
 }
 
+/** Most likely it is async. */
+function wrongAnswer(option: string, right: string, got: unknown): TypeError {
+  return new TypeError(`Expected ${option} to return ${right}, got ${describe(got)}`)
+}
+
 function checkFunction<F>(option: string, value: F): F {
   if (typeof value === 'function') return value
   throw new TypeError(
@@ -433,6 +444,3 @@ function checkAtLeastZero(option: string, value: number): number {
 
 /** As nginx has it in its log: no status of HTTP, and none that anybody gets to see. */
 const clientClosedRequest = 499
-
-/** A longer timer would fire at once. */
-const maxTimerMs = 2 ** 31 - 1

@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { runInNewContext } from 'node:vm'
 
-import type { Conn } from '@wakerobin/core'
+import { HeaderMap, type Conn } from '@wakerobin/core'
 import { testApp, type TestRequest } from '@wakerobin/core/testing'
 
 import { forwarded, type ForwardedOptions } from './forwarded.ts'
+import { forwardedHops } from './hops.ts'
 
 const proxies: ForwardedOptions = { trust: ['10.0.0.0/8'] }
 
@@ -105,6 +107,30 @@ test('the proxy that has talked to the client knows protocol and host; where it 
   assert.deepEqual(await seen(single), ['203.0.113.7', true, 'inner'])
 })
 
+test("a list that is not as long as that of the addresses counts with its last value, which is our proxy's", async () => {
+  const seenWith = (addresses: string, name: string, value: string) =>
+    seen([...xForwardedFor(addresses), [name, value]])
+  // The proxy in front adds to them, the one behind it does not: what stands to the left is the client's.
+  for (const addresses of ['203.0.113.7', '9.9.9.9, 203.0.113.7, 10.0.0.2']) {
+    const host = await seenWith(addresses, 'X-Forwarded-Host', 'evil.test, example.com')
+    assert.deepEqual(host, ['203.0.113.7', false, 'example.com'])
+    const proto = await seenWith(addresses, 'X-Forwarded-Proto', 'https, http')
+    assert.deepEqual(proto, ['203.0.113.7', false, 'inner'])
+    const port = await seenWith(addresses, 'X-Forwarded-Port', '1, 8080')
+    assert.deepEqual(port, ['203.0.113.7', false, 'inner:8080'])
+  }
+})
+
+test('a line takes time by its length, however it is broken', () => {
+  const blanks = ' \t'.repeat(500_000)
+  for (const line of [`for=1.2.3.4,${blanks}x`, `for=a${blanks}x`, `for="${blanks}`]) {
+    const read = (): unknown => forwardedHops(HeaderMap.fromRawHeaders(['Forwarded', line]))
+    // By its square, it would be minutes: the timeout is only the end of a failure.
+    const call = (): unknown => runInNewContext('read()', { read }, { timeout: 8_000 })
+    assert.throws(call, { name: 'SyntaxError' })
+  }
+})
+
 test('several header lines count as one, in their order', async () => {
   assert.deepEqual(await seen(xForwardedFor('9.9.9.9', '203.0.113.7,10.0.0.3', '10.0.0.2')), [
     '203.0.113.7',
@@ -186,6 +212,7 @@ test('what does not parse is a 400, and no later handler runs', async () => {
     'for=1.2.3.4;host="user@a"',
     'for=1.2.3.4;host="[::1"',
     'for=1.2.3.4;host="[x]"',
+    'for=1.2.3.4;host="a:65536"',
     'for=1.2.3.4;host=""',
   ]
   for (const line of lines) assert.equal(await seen(forwardedOf(line)), 400, line)
@@ -194,6 +221,7 @@ test('what does not parse is a 400, and no later handler runs', async () => {
   for (const [name, value] of [
     ['X-Forwarded-Proto', 'ht/tp'],
     ['X-Forwarded-Host', 'a b'],
+    ['X-Forwarded-Host', 'a.test:99999'],
     ['X-Forwarded-Port', '0'],
     ['X-Forwarded-Port', '65536'],
     ['X-Forwarded-Port', 'x'],

@@ -25,7 +25,8 @@ export interface ForwardedOptions {
   /** The proxies: addresses, ranges (`10.0.0.0/8`, `fd00::/8`), or names: `loopback`, `private` (RFC 1918 and
    * RFC 4193), `link-local`, and `unix` for whoever connects to a Unix socket of ours. What anybody else says is ignored. */
   trust: readonly string[]
-  /** The headers that your proxies set, whatever the client has sent: no other is read. Where `forwarded` is one of
+  /** The headers that your proxies set, whatever the client has sent, and all of them in the same way: each adds to a header,
+   * or each replaces it. No other is read. Where `forwarded` is one of
    * them and a request has it, it wins over `x-forwarded-…`. Default: all of them, but a request that has both
    * kinds is refused, as one of them may be the client's own. */
   headers?: readonly ForwardingHeader[]
@@ -163,8 +164,9 @@ function hostOf(said: Said, received: string | undefined, isSecure: boolean): st
 
 /** RFC 9110 §7.2, RFC 3986 §3.2.2. */
 function isHost(host: string): boolean {
-  const match = /^(?:\[([^\]]*)\]|[\w.~!$&'()*+,;=%-]+)(?::\d{1,5})?$/.exec(host)
+  const match = /^(?:\[([^\]]*)\]|[\w.~!$&'()*+,;=%-]+)(?::(\d{1,5}))?$/.exec(host)
   if (match === null) return false
-  const literal = match[1]
+  const [, literal, port = '0'] = match
+  if (Number(port) > 65_535) return false
   return literal === undefined || (literal.includes(':') && parseIp(literal) !== undefined)
 }

@@ -33,9 +33,18 @@ export function xForwardedHops(headers: HeaderMap, isRead: (name: string) => boo
   const host = listOf('x-forwarded-host')
   const port = listOf('x-forwarded-port')
   const hasAny = [from, proto, host, port].some((list) => list.length > 0)
+  // A list to which every proxy has added one is as long as that of the addresses. Of any other nobody knows which value
+  // is whose, but the last is our proxy's.
+  const valueOf = (list: readonly string[], at: number): string | undefined =>
+    list.length === from.length ? list[at] : list[0]
   // From the right: what stands to the left of what our proxies have added is anybody's.
   return Array.from({ length: Math.max(from.length, hasAny ? 1 : 0) }, (_, at) => {
-    return { from: from[at], proto: proto[at], host: host[at], port: port[at] }
+    return {
+      from: from[at],
+      proto: valueOf(proto, at),
+      host: valueOf(host, at),
+      port: valueOf(port, at),
+    }
   }).toReversed()
 }
 
@@ -85,9 +94,10 @@ function parseLine(line: string): Hop[] {
 }
 
 const tchar = "[!#$%&'*+\\-.^_`|~\\dA-Za-z]"
-/** `name=value`, or nothing, and what follows. Space around the semicolon is none of the grammar, and harmless. */
+/** `name=value`, or nothing, and what follows. Space around the semicolon is none of the grammar, and harmless. There is
+ * one way only to read each blank: with two, the time to fail would grow with their square. */
 const pair = new RegExp(
-  `[ \\t]*(?:(${tchar}+)=(?:(${tchar}+)|"((?:[^"\\\\]|\\\\.)*)"))?[ \\t]*([;,]|$)`,
+  `[ \\t]*(?:(${tchar}+)=(?:(${tchar}+)|"((?:[^"\\\\]|\\\\.)*)")[ \\t]*)?([;,]|$)`,
   'y',
 )
 

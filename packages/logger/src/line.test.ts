@@ -108,6 +108,15 @@ test('colours are there where they are asked for, and follow the status', async 
   assert.doesNotMatch(await lineOf('dev'), /\x1b/) // oxlint-disable-line no-control-regex
 })
 
+test('a line that a function returns of another format keeps its colours; what it makes itself is escaped', async () => {
+  const made = logLine`${parts.method} ${parts.status}`
+  const colors = { colors: true }
+  const format: Formatter = (entry) => (entry.conn.path === '/none' ? undefined : made(entry))
+  assert.equal(await lineOf(format, '/', {}, colors), 'GET \x1b[32m200\x1b[39m')
+  assert.equal(await lineOf((entry) => `${made(entry)}!\n`), 'GET 200!\\x0a')
+  assert.equal(await lineOf(() => '\x1b[31m'), '\\x1b[31m')
+})
+
 test('a part in a colour of its own has it where there are colours', async () => {
   const slow = colored(
     () => 'slow',

@@ -46,19 +46,32 @@ export function quoted(part: Part): Part {
   return (entry) => `"${escapeQuoted(String(part(entry) ?? '-'))}"`
 }
 
-/** A format whose lines are safe, so that nothing in them need be escaped any more. */
+/** A format whose lines are safe, so that nothing in them need be escaped any more: also where another format calls it,
+ * and returns its line. */
 export function asIs(format: Formatter): Formatter {
-  safe.add(format)
-  return format
+  return (entry) => {
+    const line = format(entry)
+    if (line !== undefined) safeLines?.add(line)
+    return line
+  }
 }
 
 /** What a format says of an entry, on one line where it is text. */
 export function lineOf<Line>(format: Formatter<Line>, entry: LogEntry): Line | string | undefined {
-  const line = format(entry)
-  return typeof line === 'string' && !safe.has(format) ? escapeControls(line) : line
+  const around = safeLines
+  const safe = new Set<string>()
+  safeLines = safe
+  try {
+    const line = format(entry)
+    return typeof line === 'string' && !safe.has(line) ? escapeControls(line) : line
+  } finally {
+    safeLines = around
+  }
 }
 
-const safe = new WeakSet<Formatter<any>>()
+/** Those that were made for the line at work. */
+let safeLines: Set<string> | undefined
+
 const colors = new WeakMap<Part, (entry: LogEntry) => Color | undefined>()
 
 function shown(part: Part, entry: LogEntry): string {

@@ -14,7 +14,7 @@ import { WatchedBody } from './watched-body.ts'
 export interface LoggerOptions<Line = string> {
   /** What a line looks like: `dev` for people, `common` or `combined` as Apache writes them, `json` for one object a
    * line; or a function of the entry, as `logLine` and `apache` make it. Of text that it returns control characters
-   * are written out; an object goes to the log as it is; nothing is logged where it returns undefined. Default `dev`. */
+   * are written out, unless it is a line as one of these has made it; an object goes to the log as it is; nothing is logged where it returns undefined. Default `dev`. */
   format?: FormatName | Formatter<Line>
   /** Where lines go: a function of the line, or anything with `info` and `error`. `error` is called for a status of 500
    * or more and for responses that the server has cut, `info` for all others. Default `console.log`, for all. */

@@ -126,6 +126,25 @@ test('a body keeps its length, and is cut where it does not come to it', async (
   assert.deepEqual(lines, ['response 200 cut 3'])
 })
 
+test('what a body writes beyond its length is not among the bytes that were sent', async () => {
+  const lines: string[] = []
+  const app = testApp([
+    logger({
+      format: ({ outcome, bytes }) => `${outcome} ${bytes}`,
+      log: (line) => void lines.push(line),
+    }),
+    (conn) =>
+      conn.withResponseHeader('Content-Length', 5).ok(
+        (async function* () {
+          yield 'abc'
+          yield 'defgh'
+        })(),
+      ),
+  ])
+  await app.get('/')
+  assert.deepEqual(lines, ['cut 3'])
+})
+
 test('a body that drains slowly is told so', async () => {
   let drained = 0
   const sent: string[] = []

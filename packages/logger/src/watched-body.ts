@@ -82,7 +82,8 @@ export class WatchedBody implements BodySource, BodySink {
 
   write(chunk: Chunk | Uint8Array): boolean {
     const { length } = chunk instanceof Uint8Array ? chunk : chunk.bytes
-    this.bytes += length
+    // What goes beyond the length that the head says, no server sends.
+    if (this.bytes + length <= (this.#promised ?? Infinity)) this.bytes += length
     if (length > 0) this.#headIsOut()
     return this.#sink!.write(chunk)
   }

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
 import { handlers, Init, State, type Conn, type StateKey, type Upgrade } from '@wakerobin/core'
-import { compile, type Program } from '@wakerobin/core/adapter'
+import { askedPlaceOf, compile, type Program } from '@wakerobin/core/adapter'
 import { testApp } from '@wakerobin/core/testing'
 
 import { router } from './index.ts'
@@ -49,9 +49,21 @@ test('an init of a route that fails says where it stands', async () => {
     }),
   ])
   await assert.rejects(app.init(), {
-    message:
-      'Cannot start: init of app[0] "router" failed: Cannot start: init of router GET /users/:id[1] "database" failed: no database',
+    message: 'Cannot start: init of router GET /users/:id[1] "database" failed: no database',
   })
+})
+
+test('a router that stands at two places runs its inits once', async () => {
+  let inits = 0
+  const inner = router().get(
+    '/a',
+    Init.new(() => void inits++),
+    'a',
+  )
+  const app = testApp(router().all('/x/*', inner).all('/y/*', inner))
+  assert.equal((await app.get('/x/a')).body, 'a')
+  assert.equal((await app.get('/y/a')).body, 'a')
+  assert.equal(inits, 1)
 })
 
 test('what an init of a route shares, its handlers find', async () => {
@@ -278,7 +290,7 @@ test('a handler of the route that was taken takes the connection over, with its 
   ]
   const { program, upgrade } = await handled(app, '/1/x')
   const upgrader = program.upgraderOf(upgrade)
-  assert.equal(upgrader?.place, 'app[0] "router"')
+  assert.equal(upgrader?.place, 'router GET /:id/*[1][0] "yes"')
   await upgrader.upgrade(upgrade)
   assert.deepEqual(events, [
     'no asked at /x with 1',
@@ -344,10 +356,12 @@ test('what a hasUpgrade or an upgrade throws is thrown on, and the path is what 
   }
   const asked = await handled(router().get('/a/*', { hasUpgrade: fails, upgrade: fails }), '/a/b')
   assert.throws(() => asked.program.upgraderOf(asked.upgrade), failure)
+  assert.match(askedPlaceOf(asked.upgrade), /^hasUpgrade of router GET \/a\/\*\[0\]$/)
   assert.equal(asked.upgrade.conn.path, '/a/b')
   for (const upgrade of [fails, async () => fails()]) {
     const taken = await handled(router().get('/a/*', { hasUpgrade: () => true, upgrade }), '/a/b')
     const upgrader = taken.program.upgraderOf(taken.upgrade)!
+    assert.match(upgrader.place, /^router GET \/a\/\*\[0\]/)
     await assert.rejects(async () => upgrader.upgrade(taken.upgrade), failure)
     assert.equal(taken.upgrade.conn.path, '/a/b')
   }

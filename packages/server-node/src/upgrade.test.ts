@@ -421,7 +421,7 @@ test('a hasUpgrade that throws is a 500, and reported', async (t) => {
     String(server.errors[0]?.error),
     /^TypeError: Cannot take the connection over in hasUpgrade/,
   )
-  assert.equal(server.errors[0]?.context.place, 'hasUpgrade')
+  assert.equal(server.errors[0]?.context.place, 'hasUpgrade of app[1]')
 })
 
 const failures: Record<string, [HandlerObject['upgrade'], RegExp]> = {

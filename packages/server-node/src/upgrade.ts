@@ -10,7 +10,7 @@ import type { Duplex } from 'node:stream'
 
 import { reasonPhrase, Swansong } from '@wakerobin/core'
 import type { Conn, Upgrade } from '@wakerobin/core'
-import { failConn, finalize } from '@wakerobin/core/adapter'
+import { askedPlaceOf, failConn, finalize } from '@wakerobin/core/adapter'
 import type { FinalResponse, Program, Upgrader } from '@wakerobin/core/adapter'
 
 import { maxTimerMs } from './clock.ts'
@@ -123,7 +123,7 @@ export class Upgrades {
       return this.#program.upgraderOf(upgrade)
     } catch (error) {
       failConn(conn, 500)
-      onError(error, { conn, place: 'hasUpgrade' })
+      onError(error, { conn, place: askedPlaceOf(upgrade) })
       return undefined
     }
   }

@@ -1,6 +1,6 @@
 /** The options of `websocket`: their defaults, and their check. */
 
-import { describe } from '@wakerobin/core/adapter'
+import { describe, maxTimerMs } from '@wakerobin/core/adapter'
 
 import { checkOrigins } from './origin.ts'
 import type { OriginPolicy, OriginTest } from './origin.ts'
@@ -88,17 +88,14 @@ function checkProtocols(protocols: unknown): ReadonlySet<string> {
   return new Set(protocols)
 }
 
-/** More, and a timer of node fires at once. */
-const mostMs = 2 ** 31 - 1
-
-const milliseconds = `a number of milliseconds from 0 to ${mostMs}`
+const milliseconds = `a number of milliseconds from 0 to ${maxTimerMs}`
 
 function checkNumber(
   option: string,
   value: unknown,
   least: number,
   right: string,
-  most = mostMs,
+  most = maxTimerMs,
 ): number {
   if (typeof value === 'number' && value >= least && value <= most) return value
   return refuse(option, value, right, typeof value === 'number')

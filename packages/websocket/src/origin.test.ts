@@ -103,3 +103,15 @@ test('what is no origin cannot be listed', () => {
     /^TypeError: Cannot open WebSockets with origins "\*": it must be a list of origins, or a function$/,
   )
 })
+
+test('a function that is async is an error, and lets nobody in', async () => {
+  const origins = (async () => true) as unknown as OriginPolicy
+  const app = testApp(websocket(() => {}, { origins }))
+  const fields = handshake({ Host: 'a.test', Origin: 'https://a.test' })
+  const headers = fields.map((field) => field.split(': ') as [string, string])
+  assert.equal((await app.get('/', { headers })).status, 500)
+  assert.equal(
+    String(app.errors[0]!.error),
+    'TypeError: Expected the function origins to return true or false, got an instance of Promise',
+  )
+})

@@ -7,7 +7,7 @@ import type { Conn } from '@wakerobin/core'
 import { describe } from '@wakerobin/core/adapter'
 
 /** Which pages may connect: their origins, as `https://example.com`, or a function that is given the `Origin` as it was
- * sent. `() => true` is for data that everybody may have. */
+ * sent, and is not async. `() => true` is for data that everybody may have. */
 export type OriginPolicy = readonly string[] | ((origin: string, conn: Conn) => boolean)
 
 /** Whether a request may be answered with a WebSocket. */
@@ -30,8 +30,13 @@ export function checkOrigins(origins: OriginPolicy | undefined): OriginTest {
 /** A client that says no origin is no browser, and could say any. */
 function whereSaid(isAllowed: (origin: string, conn: Conn) => boolean): OriginTest {
   return (conn) => {
-    const origins = conn.requestHeaders.getAll('origin')
-    return origins.length === 0 || (origins.length === 1 && isAllowed(origins[0]!, conn) === true)
+    const [origin, ...others] = conn.requestHeaders.getAll('origin')
+    if (origin === undefined || others.length > 0) return origin === undefined
+    const answer: unknown = isAllowed(origin, conn)
+    if (typeof answer === 'boolean') return answer
+    throw new TypeError(
+      `Expected the function origins to return true or false, got ${describe(answer)}`,
+    )
   }
 }
 

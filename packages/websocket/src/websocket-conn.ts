@@ -1,7 +1,7 @@
 /** A WebSocket, as its handler has it. */
 
 import type { Conn } from '@wakerobin/core'
-import { describe } from '@wakerobin/core/adapter'
+import { describe, parseJson } from '@wakerobin/core/adapter'
 
 import { Inbox } from './inbox.ts'
 import type { Message } from './inbox.ts'
@@ -143,14 +143,15 @@ export class WebSocketConn<in P = never> implements AsyncIterable<Message> {
     return { next: () => this.#next() }
   }
 
-  /** The messages as values, from JSON. One that is none closes the WebSocket, with 1007, and ends the loop.
+  /** The messages as values, from JSON. One that is none, or has an object with a key `__proto__`, closes the
+   * WebSocket, with 1007, and ends the loop.
    *
    * What is in them only the client knows: check it. */
   async *json(): AsyncGenerator<unknown, void, undefined> {
     for await (const message of this) {
       let value: unknown
       try {
-        value = JSON.parse(typeof message === 'string' ? message : '')
+        value = parseJson(typeof message === 'string' ? message : '')
       } catch {
         void this.close(1007, 'Expected JSON')
         return

@@ -93,8 +93,8 @@ test('values go both ways as JSON', async (t) => {
   assert.deepEqual(values, [{ a: 1 }, null, 'text'])
 })
 
-for (const message of ['{', Buffer.from('{}')]) {
-  test(`${typeof message === 'string' ? 'text' : 'bytes'} where JSON is expected: the client is told with 1007, and nobody else`, async (t) => {
+for (const message of ['{', '{"a":{"__proto__":1}}', Buffer.from('{}')]) {
+  test(`${typeof message === 'string' ? message : 'bytes'} where JSON is expected: the client is told with 1007, and nobody else`, async (t) => {
     const server = await start(
       t,
       websocket(async (socket) => {

@@ -3,7 +3,7 @@
 import type { Duplex } from 'node:stream'
 
 import type { Conn, HandlerObject, Upgrade } from '@wakerobin/core'
-import { describe, packConn } from '@wakerobin/core/adapter'
+import { describe, isAbort, packConn } from '@wakerobin/core/adapter'
 
 import { shakeHands } from './handshake.ts'
 import type { Agreement } from './handshake.ts'
@@ -104,8 +104,4 @@ function checkTransport(transport: object): { readonly socket: Duplex; readonly 
   throw new TypeError(
     'Cannot open a WebSocket: expected the server to hand over { socket, head }, as @wakerobin/server-node does',
   )
-}
-
-function isAbort(error: unknown): boolean {
-  return error instanceof Error && error.name === 'AbortError'
 }
