@@ -4,14 +4,16 @@
  * history leaves behind meets the broadcaster's policy. */
 
 import type { BodySink, BodySource, Conn } from '@wakerobin/core'
-import { Chunk } from '@wakerobin/core/adapter'
+import { Chunk, concatBytes } from '@wakerobin/core/adapter'
 
 import type { StreamTally } from './event-stream.ts'
 import type { Feed, Reader, Run } from './feed.ts'
 import { gapChunk, type Missed } from './gap.ts'
 import type { Entry } from './history.ts'
 import { lastEventId } from './last-event-id.ts'
+import type { EntryPage } from './log-follower.ts'
 import type { EndReason } from './options.ts'
+import type { Replay } from './replay.ts'
 import type { Subscriber } from './subscriber.ts'
 import { addMissed, openSubscription, type Subscription } from './subscription.ts'
 import type { Filter } from './topics.ts'
@@ -28,6 +30,10 @@ export class BroadcastSource implements BodySource, Reader {
   readonly #tally: StreamTally
   readonly #opening: Chunk
   readonly #isResumed: boolean
+  /** What comes before the history, while there is such. */
+  #replay: Replay | undefined
+  /** Called when there is room for more of it, or none is wanted any more. */
+  #onRoom: (() => void) | undefined
   readonly #signal: AbortSignal | undefined
   /** Of the next event to read. While it is not behind, those that were not for it may have come after it. */
   #position: number
@@ -56,6 +62,7 @@ export class BroadcastSource implements BodySource, Reader {
     this.#position = opened.position
     this.#missed = opened.missed
     this.#isResumed = opened.isResumed
+    this.#replay = opened.replay
     this.#signal = opened.signal
   }
 
@@ -65,26 +72,73 @@ export class BroadcastSource implements BodySource, Reader {
     this.#sink = sink
     const isStopped = this.#isEnding
     this.#feed.trim() // what is too old is not replayed
-    const { history, isReplayed, isClosed } = this.#feed
+    const { isClosed } = this.#feed
     this.#feed.add(this)
-    this.#missed = addMissed(this.#missed, this.#feed, this.filter, this.#position)
-    this.#position = Math.max(this.#position, history.start)
+    if (isClosed) this.#isEnding = true
+    if (this.#replay === undefined) this.#goOn(this.#position, this.#opening)
+    else this.#hasRoom = sink.write(this.#opening)
+    this.#feed.endBy(this, this.#signal)
+    if (this.#replay !== undefined && !this.#isEnding) void this.#readLog(this.#replay)
+    else this.#read()
+    if (isStopped) this.#setDeadline()
+  }
+
+  /** Goes on in the history.
+   * @param opening What is written first. */
+  #goOn(position: number, opening: Chunk): void {
+    const { history, isReplayed } = this.#feed
+    this.#missed = addMissed(this.#missed, this.#feed, this.filter, position)
+    this.#position = Math.max(position, history.start)
     this.#replayedTo = history.end
     this.#checkBehind()
     this.#knownTo = this.#position
     // Where it stands: for a client that comes back before its first event.
     const isNew = isReplayed && !this.#isResumed && this.#missed === 0
-    this.#hasRoom = sink.write(
-      isNew ? this.#feed.openingAt(this.#position, this.#opening) : this.#opening,
-    )
-    if (isClosed) this.#isEnding = true
-    this.#feed.endBy(this, this.#signal)
-    this.#read()
-    if (isStopped) this.#setDeadline()
+    const chunk = isNew ? this.#feed.openingAt(this.#position, opening) : opening
+    if (chunk.bytes.length > 0) this.#hasRoom = this.#sink!.write(chunk)
+  }
+
+  /** Writes what the log has from before the history. */
+  async #readLog(replay: Replay): Promise<void> {
+    try {
+      for (;;) {
+        if (!this.#hasRoom) await new Promise<void>((resolve) => (this.#onRoom = resolve))
+        if (this.#sink === undefined) return
+        const step = await replay.next()
+        if (this.#sink === undefined) return
+        if ('position' in step) {
+          this.#replay = undefined
+          this.#goOn(step.position, nothing)
+          if (this.#isResumed) this.#knownTo = -1 // the last events may not have been for it
+          this.#read()
+          return
+        }
+        this.#writePage(step)
+      }
+    } catch (error) {
+      this.#leave((sink) => sink.abort(error)) // that of `allow`
+    }
+  }
+
+  #writePage({ entries, missed, next }: EntryPage): void {
+    const { counts } = this.#feed
+    const allowed = entries.filter((entry) => this.filter?.has(entry) !== false)
+    const chunks = allowed.map(({ chunk }) => chunk.bytes)
+    if (missed !== 0) {
+      counts.gaps++
+      // Where events follow, nobody has the id of the one before them.
+      chunks.unshift(gapChunk(missed, entries.length === 0 ? next : undefined).bytes)
+    }
+    this.#tally.sent += allowed.length
+    counts.sent += allowed.length
+    counts.replayed += allowed.length
+    if (chunks.length > 0) this.#hasRoom = this.#sink!.write(concatBytes(chunks))
   }
 
   drained(): void {
     this.#hasRoom = true
+    this.#onRoom?.()
+    if (this.#replay !== undefined) return
     if (this.#isBehind) this.#feed.trim() // what is too old is not sent any more
     this.#read()
   }
@@ -101,6 +155,7 @@ export class BroadcastSource implements BodySource, Reader {
   /** A client of topics that hears nothing for long would come back with an id that nobody knows any more. */
   standing(heartbeat: Chunk = nothing): Chunk | undefined {
     if (this.filter === undefined || !this.#feed.isReplayed || this.#isBehind) return undefined
+    if (this.#replay !== undefined) return undefined
     const position = Math.max(this.#position, this.#feed.woken)
     if (position === this.#knownTo) return undefined
     this.#knownTo = position
@@ -110,7 +165,7 @@ export class BroadcastSource implements BodySource, Reader {
   // ------------------------------------------------------------------------------- for the feed
 
   wake(): void {
-    if (!this.#isBehind) this.#read() // else it goes on when there is room
+    if (!this.#isBehind && this.#replay === undefined) this.#read() // else it goes on when there is room
   }
 
   leaving(position: number, entry: Entry): void {
@@ -145,6 +200,8 @@ export class BroadcastSource implements BodySource, Reader {
   /** Writes what there is, while there is room. */
   #read(): void {
     if (this.#sink === undefined) return
+    // What it has not got is in the log, when it comes back.
+    if (this.#replay !== undefined) return this.#leave((sink) => sink.end())
     const { history, woken } = this.#feed
     // Those before were not for it, and may have gone.
     if (!this.#isBehind) this.#position = Math.max(this.#position, woken)
@@ -241,9 +298,11 @@ export class BroadcastSource implements BodySource, Reader {
     this.#sink = undefined
     clearTimeout(this.#deadline)
     this.#feed.delete(this)
+    this.#replay?.cancel()
+    this.#onRoom?.()
     const { history, woken, counts } = this.#feed
     const from = this.#isBehind ? this.#position : Math.max(this.#position, woken)
-    for (let position = from; position < history.end; position++)
+    for (let position = from; this.#replay === undefined && position < history.end; position++)
       if (this.#isFor(history.at(position))) this.#drop(1)
     return () => {
       say?.(sink)

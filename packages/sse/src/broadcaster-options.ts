@@ -2,6 +2,7 @@
 
 import { describe } from '@wakerobin/core/adapter'
 
+import type { EventLog } from './event-log.ts'
 import type { FeedOptions, WhenBehind } from './feed.ts'
 
 /** What a broadcaster remembers, and what becomes of those who are too slow. */
@@ -28,6 +29,14 @@ export interface BroadcasterOptions<Events = Record<string, string>> {
   replay?: boolean
   /** Makes text of the data of `publish(type, data)`. Default: a string as it is, and anything else as JSON. */
   serialize?: (data: unknown, type: string) => string
+  /** What keeps the events beyond this process: `fileLog`, `redisLog`, `natsLog`, or a log of your own. Events have the ids
+   * of the log then, and are sent in its order, whoever has published them; `publish` resolves when the log has the event.
+   * Whom the history cannot serve gets from the log what it has missed. The log stays open when the broadcaster is closed.
+   * Default: none. */
+  log?: EventLog
+  /** Is told when the log cannot be read, once until it can be read again. It is tried again, after 0.1 to 5 seconds.
+   * Default: a line on `console.error`. */
+  onLogError?: (error: unknown) => void
 }
 
 /** Options that were checked, with the defaults filled in. */
@@ -44,12 +53,21 @@ export function checkBroadcasterOptions<Events>(
   if (typeof options !== 'object' || options === null)
     throw refusal('the options', options, 'an object such as { historyEvents: 100 }', TypeError)
   const { historyEvents = 1024, historyBytes = 4 * 1024 * 1024, historyMs = Infinity } = options
+  const { log, onLogError = printLogError } = options
   const { whenBehind = 'disconnect', coalesce, replay = true, serialize = toText } = options
   if (!policies.includes(whenBehind))
     throw refusal('whenBehind', whenBehind, policies.map(describe).join(', '), RangeError)
   if (typeof replay !== 'boolean') throw refusal('replay', replay, 'true or false', TypeError)
   if (typeof serialize !== 'function')
     throw refusal('serialize', serialize, 'a function', TypeError)
+  if (log !== undefined && !isEventLog(log))
+    throw refusal('log', log, 'an EventLog, such as memoryLog() makes', TypeError)
+  if (typeof onLogError !== 'function')
+    throw refusal('onLogError', onLogError, 'a function', TypeError)
+  if (log !== undefined && !replay)
+    throw new TypeError(
+      'Cannot make a Broadcaster with a log and replay false: a log is for replays',
+    )
   if (coalesce !== undefined && whenBehind !== 'coalesce')
     throw new TypeError(
       `Cannot make a Broadcaster with coalesce and whenBehind ${describe(whenBehind)}: it needs whenBehind: 'coalesce'`,
@@ -64,6 +82,8 @@ export function checkBroadcasterOptions<Events>(
     ms: checkMs(historyMs),
     whenBehind,
     isReplayed: replay,
+    log,
+    onLogError,
     serialize,
     keyOf: coalesce === undefined ? noKey : keysBy(coalesce),
   }
@@ -96,6 +116,20 @@ function noKey(): undefined {
 
 function toText(data: unknown): unknown {
   return typeof data === 'string' ? data : JSON.stringify(data)
+}
+
+function isEventLog(log: unknown): log is EventLog {
+  return (
+    typeof log === 'object' &&
+    log !== null &&
+    ['append', 'read', 'tail', 'bounds', 'close'].every(
+      (method) => typeof (log as Record<string, unknown>)[method] === 'function',
+    )
+  )
+}
+
+function printLogError(error: unknown): void {
+  console.error('The event log of a Broadcaster cannot be read, and is tried again:', error)
 }
 
 const policies: readonly WhenBehind[] = ['disconnect', 'drop-oldest', 'coalesce']

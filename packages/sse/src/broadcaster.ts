@@ -98,7 +98,7 @@ export class Broadcaster<
   }
 
   /** Sends a `message`, or whatever event is given, to everyone who is subscribed.
-   * @returns The id of the event.
+   * @returns The id of the event. With a log: as soon as the log has it; it rejects where the log has not taken it.
    * @throws {TypeError | RangeError} When a field may not be sent: see `EventFields`. Nothing is sent then.
    * @throws {TypeError} When the type is `gap`, or the broadcaster is closed. */
   publish(event: MessageOf<Events>): Promise<string>
@@ -134,8 +134,17 @@ export class Broadcaster<
     return this.subscribe()[Symbol.asyncIterator]()
   }
 
+  /** Resolves when it is known where the log stands, at once where there is none. It need not be awaited: streams that
+   * begin before wait for it, and publishing does not. */
+  get ready(): Promise<void> {
+    const { follower } = this.#feed
+    if (follower === undefined || follower.hasBegun) return Promise.resolve()
+    return new Promise((resolve) => follower.whenMore(resolve))
+  }
+
   /** The id of where the broadcaster stands: who subscribes with it gets what is published from now on, also where it
-   * does so later. For a page that is made of a state, and whose stream goes on from there. */
+   * does so later. For a page that is made of a state, and whose stream goes on from there. With a log, `''` until it
+   * is `ready`. */
   get lastEventId(): string {
     return this.#feed.idBefore(this.#feed.history.end)
   }
@@ -215,6 +224,16 @@ export class Broadcaster<
         'Cannot publish an event of type "gap": it tells a client that it has missed events',
       )
     const key = this.#keyOf(event, topics, data) // it calls the app, which may publish
+    const { log } = this.#options
+    if (log !== undefined) {
+      if (ownId !== undefined)
+        throw new TypeError(
+          `Cannot publish with the id ${describe(ownId)}: events of a log have its own ids`,
+        )
+      const appended = log.append({ text: encodeEvent(event), topics, key })
+      appended.catch(() => {}) // who wants to know has awaited it
+      return appended
+    }
     const position = feed.history.end
     const id = ownId ?? feed.ids.of(position)
     // Without data there is nothing to go on after.

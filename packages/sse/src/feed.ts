@@ -5,8 +5,11 @@ import { Chunk, concatBytes, encodeText } from '@wakerobin/core/adapter'
 import { encodeEvent } from './encode.ts'
 import { EndedBySignal } from './ended-by-signal.ts'
 import { EventIds } from './event-ids.ts'
+import type { EventLog } from './event-log.ts'
 import { History } from './history.ts'
 import type { Entry, HistoryLimits } from './history.ts'
+import { gapEntry } from './log-entry.ts'
+import { LogFollower, type EntryPage } from './log-follower.ts'
 import type { EndReason } from './options.ts'
 import type { Subscriber } from './subscriber.ts'
 import type { Filter } from './topics.ts'
@@ -18,6 +21,9 @@ export interface FeedOptions extends HistoryLimits {
   readonly whenBehind: WhenBehind
   /** Whether events have ids, from which clients go on. */
   readonly isReplayed: boolean
+  /** What keeps the events beyond the history. */
+  readonly log: EventLog | undefined
+  readonly onLogError: (error: unknown) => void
 }
 
 /** Who reads the history. */
@@ -68,6 +74,8 @@ export class Feed {
   readonly ids: EventIds = new EventIds()
   readonly whenBehind: WhenBehind
   readonly isReplayed: boolean
+  /** Reads the log, where there is one: all events come from there then. */
+  readonly follower: LogFollower | undefined
   readonly counts: FeedCounts = {
     opened: 0,
     sent: 0,
@@ -101,6 +109,18 @@ export class Feed {
     this.history = new History(options)
     this.whenBehind = options.whenBehind
     this.isReplayed = options.isReplayed
+    const { log, onLogError } = options
+    if (log !== undefined)
+      this.follower = new LogFollower(log, {
+        begin: (id) => this.history.begin(id),
+        take: (page) => this.#take(page),
+        failed: onLogError,
+      })
+  }
+
+  #take({ entries, missed }: EntryPage): void {
+    if (missed !== 0) this.append(gapEntry(missed))
+    for (const entry of entries) this.append(entry)
   }
 
   append(entry: Entry): void {
@@ -145,6 +165,7 @@ export class Feed {
   /** Ends every reader, after what was published before. */
   close(): void {
     this.isClosed = true
+    this.follower?.close()
     for (const reader of this.#readers) reader.close()
   }
 
@@ -216,6 +237,7 @@ export class Feed {
   /** The id of who has read all that is before a position: that of the event before it. */
   idBefore(position: number): string {
     const { history, ids } = this
+    if (this.follower !== undefined) return history.ownIdBefore(position) ?? ''
     const ownId = position > history.start ? history.at(position - 1).ownId : undefined
     return ownId || ids.of(position - 1)
   }

@@ -70,6 +70,20 @@ export class History {
     return position === undefined && ownId === this.#idBefore ? this.#start - 1 : position
   }
 
+  /** Says which id an event had that came before all that will be kept. */
+  begin(id: string): void {
+    this.#idBefore = id
+  }
+
+  /** The id of the newest event with one of its own before a position; undefined where nobody knows. */
+  ownIdBefore(position: number): string | undefined {
+    for (let before = position - 1; before >= this.#start; before--) {
+      const { ownId } = this.at(before)
+      if (ownId !== undefined) return ownId
+    }
+    return this.#idBefore
+  }
+
   append(entry: Entry): void {
     if (this.#end - this.#start === this.#slots.length) this.#grow()
     const position = this.#end++

@@ -7,6 +7,7 @@ import type { SseEvent } from './event.ts'
 import type { Feed, Reader } from './feed.ts'
 import { gapEvent, type Missed } from './gap.ts'
 import type { Entry } from './history.ts'
+import { Replay } from './replay.ts'
 import type { Subscriber } from './subscriber.ts'
 import { checkTopics, Filter } from './topics.ts'
 
@@ -37,6 +38,8 @@ export interface Opened {
   readonly missed: Missed
   /** Whether it goes on after an event that it has got. */
   readonly isResumed: boolean
+  /** What it gets first, where that is not in the history: then the position is not known yet. */
+  readonly replay: Replay | undefined
   readonly signal: AbortSignal | undefined
 }
 
@@ -79,9 +82,8 @@ export class Subscription implements AsyncIterable<SseEvent> {
       const feed = subscription.#feed
       const id = subscription.#lastEventId ?? requested
       feed.trim() // what is too old is not replayed
-      const { position, missed, isResumed } = resume(feed, id, subscription.#position)
-      const signal = subscription.#signal
-      return { feed, filter: subscription.#filter, position, missed, isResumed, signal }
+      const start = resume(feed, id, subscription.#position)
+      return { feed, filter: subscription.#filter, ...start, signal: subscription.#signal }
     }
   }
 }
@@ -90,15 +92,20 @@ function resume(
   feed: Feed,
   id: string | undefined,
   position: number,
-): Pick<Opened, 'position' | 'missed' | 'isResumed'> {
-  if (id === undefined || id === '' || !feed.isReplayed)
-    return { position, missed: 0, isResumed: false }
-  const { history, ids } = feed
+): Pick<Opened, 'position' | 'missed' | 'isResumed' | 'replay'> {
+  const { history, ids, follower } = feed
+  if (id === undefined || id === '' || !feed.isReplayed) {
+    const replay = follower?.hasBegun === false ? new Replay(feed, undefined) : undefined
+    return { position, missed: 0, isResumed: false, replay }
+  }
   const own = history.positionOf(id)
+  if (own === undefined && follower !== undefined)
+    return { position, missed: 0, isResumed: true, replay: new Replay(feed, id) }
+  const replay = undefined
   const after = own === undefined ? ids.positionAfter(id) : own + 1
   return after === undefined || after > history.end
-    ? { position, missed: null, isResumed: false }
-    : { position: after, missed: 0, isResumed: true }
+    ? { position, missed: null, isResumed: false, replay }
+    : { position: after, missed: 0, isResumed: true, replay }
 }
 
 /** How many events a reader has missed that begins at a position.
@@ -139,7 +146,12 @@ class SubscriptionIterator implements AsyncIterableIterator<SseEvent, undefined>
   /** Whether it goes on past what it has missed: where it has asked for more than there is, it is told once. */
   #goesOn: boolean
   /** The position after the newest event that is older than the loop. */
-  readonly #replayedTo: number
+  #replayedTo: number
+  /** What comes before the history, while there is such. */
+  #replay: Replay | undefined
+  /** Of that, what has been read, and not taken. */
+  #replayed: Entry[] = []
+  #isReading = false
   #sent = 0
   #dropped = 0
   #isDone = false
@@ -149,15 +161,16 @@ class SubscriptionIterator implements AsyncIterableIterator<SseEvent, undefined>
   #waiting: PromiseWithResolvers[] = []
 
   constructor(opened: Opened) {
-    const { feed, filter, position } = opened
+    const { feed, filter, position, replay } = opened
     this.filter = filter
     this.#feed = feed
-    this.#missed = addMissed(opened.missed, feed, filter, position)
+    this.#replay = replay
+    this.#missed = replay === undefined ? addMissed(opened.missed, feed, filter, position) : 0
     this.#position = Math.max(position, feed.history.start)
     this.#replayedTo = feed.history.end
     this.#goesOn = feed.whenBehind !== 'disconnect' || opened.isResumed || opened.missed === null
     feed.add(this)
-    feed.fallBehind(this) // it reads when it is asked to
+    if (replay === undefined) feed.fallBehind(this) // it reads when it is asked to
     feed.endBy(this, opened.signal)
   }
 
@@ -231,6 +244,28 @@ class SubscriptionIterator implements AsyncIterableIterator<SseEvent, undefined>
       first.resolve({ done: false, value: event })
     }
     if (this.#isDone || (this.#feed.isClosed && this.#waiting.length > 0)) this.#end()
+    else if (this.#waiting.length > 0 && this.#replay !== undefined) void this.#readOn(this.#replay)
+  }
+
+  /** Reads on in the log, for those who wait. */
+  async #readOn(replay: Replay): Promise<void> {
+    if (this.#isReading) return
+    this.#isReading = true
+    const step = await replay.next()
+    this.#isReading = false
+    if (this.#isDone) return
+    if ('position' in step) {
+      const { history } = this.#feed
+      this.#replay = undefined
+      this.#missed = addMissed(0, this.#feed, this.filter, step.position)
+      this.#position = Math.max(step.position, history.start)
+      this.#replayedTo = history.end
+      this.#feed.fallBehind(this)
+    } else {
+      this.#missed = step.missed
+      this.#replayed.push(...step.entries)
+    }
+    this.#serve()
   }
 
   /** The next event, where there is one. */
@@ -244,8 +279,17 @@ class SubscriptionIterator implements AsyncIterableIterator<SseEvent, undefined>
       this.#goesOn = whenBehind !== 'disconnect'
       this.#missed = 0
       counts.gaps++
-      return gapEvent(missed, isReplayed ? this.#feed.idBefore(this.#position) : undefined)
+      const isKnown = isReplayed && this.#replay === undefined
+      return gapEvent(missed, isKnown ? this.#feed.idBefore(this.#position) : undefined)
     }
+    for (let entry; (entry = this.#replayed.shift()) !== undefined;) {
+      if (!this.#has(entry)) continue
+      this.#sent++
+      counts.sent++
+      counts.replayed++
+      return decodeEvent(entry.chunk.bytes)
+    }
+    if (this.#replay !== undefined) return undefined
     while (this.#position < history.end) {
       const entry = history.at(this.#position++)
       if (!this.#has(entry)) continue
@@ -271,8 +315,10 @@ class SubscriptionIterator implements AsyncIterableIterator<SseEvent, undefined>
   }
 
   #end(): void {
-    if (!this.#isDone) this.#drop(this.#feed.unread(this.#position, this.filter))
+    if (!this.#isDone && this.#replay === undefined)
+      this.#drop(this.#feed.unread(this.#position, this.filter))
     this.#isDone = true
+    this.#replay?.cancel()
     this.#feed.delete(this)
     for (const { resolve } of this.#waiting.splice(0)) resolve({ done: true, value: undefined })
   }

@@ -11,6 +11,11 @@ import { EventStream } from './event-stream.ts'
 import type { StreamEnd } from './options.ts'
 import { ticker } from './ticker.ts'
 
+export {
+  eventLogConformance,
+  type ConformanceTest,
+  type LogMaker,
+} from './event-log-conformance.ts'
 export type { ReceivedEvent } from './event-parser.ts'
 
 /** What an event stream is asked for with. Unless `headers` say otherwise, it accepts event streams alone. */
