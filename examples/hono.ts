@@ -1,4 +1,9 @@
-/** Mounting Hono: an app that moves to Wakerobin page by page. What Hono has no route for, the handlers after it answer. */
+/** Mounting Hono: an app that moves to Wakerobin page by page. What Hono has no route for, the handlers after it answer.
+ *
+ *     npm run example examples/hono.ts
+ *     curl localhost:8080/hello/Fern
+ *     curl -N localhost:8080/old-events
+ *     curl -N localhost:8080/events */
 
 import { handlers, type Handler } from '@wakerobin/core'
 import { fromFetch } from '@wakerobin/core/fetch'

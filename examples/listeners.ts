@@ -1,5 +1,9 @@
 /** Several listeners for one app: a public port with an event stream, and a Unix socket on which an administrator
- * speaks to everybody. */
+ * speaks to everybody.
+ *
+ *     npm run example examples/listeners.ts
+ *     curl -N localhost:8080
+ *     curl --unix-socket admin.sock -d 'Closed for repairs at nine' http://admin/ */
 
 import { handlers, type Conn, type Handler } from '@wakerobin/core'
 import { run } from '@wakerobin/server-node'

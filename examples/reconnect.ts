@@ -1,6 +1,10 @@
 /** A stream that goes on where its client was: an id with each event, `lastEventId`, and an end that is meant.
  *
- * Two lines at a time, as if the connection broke in between. */
+ * Two lines at a time, as if the connection broke in between.
+ *
+ *     npm run example examples/reconnect.ts
+ *     curl -N localhost:8080
+ *     curl -N -H 'Last-Event-ID: 1' localhost:8080 */
 
 import { run } from '@wakerobin/server-node'
 import { sse, SseEvent } from '@wakerobin/sse'

@@ -1,4 +1,10 @@
-/** Rooms: one broadcaster with a topic for each, members alone may listen, who is there, and figures for Prometheus. */
+/** Rooms: one broadcaster with a topic for each, members alone may listen, who is there, and figures for Prometheus.
+ *
+ *     npm run example examples/rooms.ts
+ *     curl -N 'localhost:8080/events?name=Fern&room=garden'
+ *     curl -d 'hello' 'localhost:8080/?name=Moss&room=garden'
+ *     curl 'localhost:8080/?name=Moss&room=garden'
+ *     curl localhost:8080/metrics */
 
 import { handlers, State, type Conn, type Handler } from '@wakerobin/core'
 import { run } from '@wakerobin/server-node'

@@ -1,4 +1,9 @@
-/** A small API: routes with parameters, one router within another, and 405 for a method that a path does not have. */
+/** A small API: routes with parameters, one router within another, and 405 for a method that a path does not have.
+ *
+ *     npm run example examples/router.ts
+ *     curl -X PUT localhost:8080/lists/garden
+ *     curl -i -d 'water the ferns' localhost:8080/lists/garden
+ *     curl localhost:8080/lists/garden */
 
 import { handlers, State, type Conn, type Handler, type Has } from '@wakerobin/core'
 import { router, type Param } from '@wakerobin/router'

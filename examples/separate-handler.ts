@@ -1,4 +1,7 @@
-/** A handler written apart from its app: it says what it needs, and the compiler checks the tuple. */
+/** A handler written apart from its app: it says what it needs, and the compiler checks the tuple.
+ *
+ *     npm run example examples/separate-handler.ts
+ *     curl -N localhost:8080 */
 
 import { State, type Handler, type Has } from '@wakerobin/core'
 import { logger } from '@wakerobin/logger'

@@ -1,4 +1,8 @@
-/** Sessions by `express-session`: who signs in is known until he or she signs out. */
+/** Sessions by `express-session`: who signs in is known until he or she signs out.
+ *
+ *     npm run example examples/sessions.ts
+ *     curl -c cookies.txt -b cookies.txt -d Fern localhost:8080/sign-in
+ *     curl -c cookies.txt -b cookies.txt localhost:8080 */
 
 import { handlers, State, type Conn, type Handler } from '@wakerobin/core'
 import { router } from '@wakerobin/router'

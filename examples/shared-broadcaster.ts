@@ -1,4 +1,7 @@
-/** One broadcaster for all clients, shared through the state: everyone hears the clock. */
+/** One broadcaster for all clients, shared through the state: everyone hears the clock.
+ *
+ *     npm run example examples/shared-broadcaster.ts
+ *     curl -N localhost:8080 */
 
 import { handlers, State, type Handler } from '@wakerobin/core'
 import { run } from '@wakerobin/server-node'

@@ -1,4 +1,8 @@
-/** A folder of files, served by `sirv`, beside an API: what is no file goes on to the next handler. */
+/** A folder of files, served by `sirv`, beside an API: what is no file goes on to the next handler.
+ *
+ *     npm run example examples/static-files.ts
+ *     curl localhost:8080
+ *     curl localhost:8080/api/time */
 
 import { fileURLToPath } from 'node:url'
 

@@ -1,4 +1,7 @@
-/** An event stream of strings: three messages, and the end. */
+/** An event stream of strings: three messages, and the end.
+ *
+ *     npm run example examples/strings.ts
+ *     curl -N localhost:8080 */
 
 import type { Handler } from '@wakerobin/core'
 import { run } from '@wakerobin/server-node'

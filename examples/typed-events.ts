@@ -1,4 +1,7 @@
-/** Events with a type: clients listen for each by its name. */
+/** Events with a type: clients listen for each by its name.
+ *
+ *     npm run example examples/typed-events.ts
+ *     curl -N localhost:8080 */
 
 import type { Handler } from '@wakerobin/core'
 import { run } from '@wakerobin/server-node'

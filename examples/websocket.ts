@@ -1,4 +1,7 @@
-/** A room with two doors: a WebSocket for who talks, an event stream for who only listens. Both hear the same. */
+/** A room with two doors: a WebSocket for who talks, an event stream for who only listens. Both hear the same.
+ *
+ *     npm run example examples/websocket.ts
+ *     curl -N localhost:8080/events */
 
 import { handlers, type Handler } from '@wakerobin/core'
 import { run } from '@wakerobin/server-node'

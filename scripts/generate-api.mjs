@@ -1,10 +1,12 @@
-// Writes docs/api.md: every public name, its file, and the first sentence of its docstring.
+// Writes docs/api.md: every public name, its declaration and file, and the first sentence of its docstring.
 //   node scripts/generate-api.mjs           writes it
 //   node scripts/generate-api.mjs --check   fails when it is not current, or when a name has no docstring
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join, posix } from 'node:path'
 
-import { root } from './lib/workspace.mjs'
+import { selfTest } from './lib/declarations-self-test.mjs'
+import { connExtensionsOf, declarationsOf } from './lib/declarations.mjs'
+import { filesBelow, root } from './lib/workspace.mjs'
 
 process.chdir(root)
 
@@ -23,33 +25,85 @@ const entries = [
   ['@wakerobin/websocket', 'packages/websocket/src/index.ts'],
 ]
 
+/** A longer type is cut. */
+const mostLines = 20
+
 const undocumented = []
-const sections = entries.map(([name, path]) => {
-  const rows = exportsOf(path)
+const slugs = new Map()
+const sections = entries.map(([entry, path]) => {
+  const items = exportsOf(path)
     .map((item) => ({ ...item, ...declarationOf(item) }))
     .sort((a, b) => a.name.localeCompare(b.name, 'en'))
-  for (const row of rows)
-    if (row.summary === '') undocumented.push(`${row.path}: ${row.local} has no docstring`)
-  const table = rows.map(
-    ({ name, kind, path, summary }) => `| [\`${name}\`](../${path}) | ${kind} | ${summary} |`,
+  for (const { path, local, summary } of items)
+    if (summary === '') undocumented.push(`${path}: ${local} has no docstring`)
+  const anchor = anchorOf(entry)
+  const links = items.map(({ name }) => `[\`${name}\`](#${anchorOf(name)})`)
+  const text = [`## ${entry}`, links.join(' · '), ...conn(path), ...items.map(shownItem)].join(
+    '\n\n',
   )
-  return `## ${name}\n\n| name | | |\n| --- | --- | --- |\n${table.join('\n')}\n`
+  return { link: `[${entry}](#${anchor})`, text }
 })
 const page = `# API
 
-Every public name, with the first sentence of its docstring; the link leads to the file with the rest. Written by
-\`node scripts/generate-api.mjs\`.
+Every public name: its declaration, without what is private, and the first sentence of its docstring; the link leads to the file with
+the rest. Written by \`node scripts/generate-api.mjs\`.
 
-${sections.join('\n')}`
+${sections.map(({ link }) => `- ${link}`).join('\n')}
+
+${sections.map(({ text }) => text).join('\n\n')}
+`
 
 const target = join('docs', 'api.md')
 if (process.argv.includes('--check')) {
+  selfTest()
   for (const problem of undocumented) console.error(problem)
   const isCurrent = readFileSync(target, 'utf8') === page
   if (!isCurrent) console.error('docs/api.md is not current: run node scripts/generate-api.mjs')
   process.exitCode = isCurrent && undocumented.length === 0 ? 0 : 1
 } else {
   writeFileSync(target, page)
+}
+
+function shownItem({ name, path, declaration, summary }) {
+  return `### ${name}\n\n${fenced(folded(declaration))}\n\n${summary} [${posix.basename(path)}](../${path})`
+}
+
+/** What a package adds to every conn. */
+function conn(path) {
+  if (posix.basename(path) !== 'index.ts') return []
+  const added = filesBelow(posix.dirname(path), '.ts')
+    .filter((file) => !/\.test(-d)?\.ts$/.test(file))
+    .flatMap((file) => connExtensionsOf(file, readFileSync(file, 'utf8')))
+  if (added.length === 0) return []
+  return ['Every conn has, besides:', fenced(`interface Conn {\n  ${added.join('\n  ')}\n}`)]
+}
+
+/** In types for tuples each of the sixteen positions is like the one before, and whole types may be long. */
+function folded(declaration) {
+  const text = declaration
+    .replace(/R2(, R\d+)+, R16/g, '…, R16')
+    .replace(
+      /^( *(?:\| )?)(?:Out<)?R2\b.*\n(?:.*\bR\d+\b.*\n)*?(?= *(?:\| )?(?:Out<)?R16\b)/gm,
+      '$1…\n',
+    )
+  const lines = text.split('\n')
+  if (!text.startsWith('type ') || lines.length <= mostLines) return text
+  return [...lines.slice(0, 6), '    …', lines.at(-1)].join('\n')
+}
+
+function fenced(code) {
+  return `\`\`\`ts\n${code}\n\`\`\``
+}
+
+/** As GitHub makes them: the second of one name ends with -1. */
+function anchorOf(heading) {
+  const slug = heading
+    .toLowerCase()
+    .replace(/[^\w -]/g, '')
+    .replaceAll(' ', '-')
+  const count = slugs.get(slug) ?? 0
+  slugs.set(slug, count + 1)
+  return count === 0 ? slug : `${slug}-${count}`
 }
 
 /** The names that an entry exports, with the file and the name they are declared by. */
@@ -74,7 +128,7 @@ function exportsOf(path) {
   return [...passedOn, ...own.map(([, name]) => ({ local: name, name, path }))]
 }
 
-/** Where a name is declared, as what, and the first sentence above it. */
+/** How a name is declared, and the first sentence above it. */
 function declarationOf({ local, path }) {
   const text = readFileSync(path, 'utf8')
   const declarations = [
@@ -86,9 +140,9 @@ function declarationOf({ local, path }) {
     ),
   ]
   // A class beside an interface of the same name is the one that is documented.
-  const declaration = declarations.find(([, kind]) => kind === 'class') ?? declarations[0]
-  if (declaration === undefined) throw new Error(`${path} declares no ${local}`)
-  const before = text.slice(0, declaration.index)
+  const first = declarations.find(([, kind]) => kind === 'class') ?? declarations[0]
+  if (first === undefined) throw new Error(`${path} declares no ${local}`)
+  const before = text.slice(0, first.index)
   const docstring = /\/\*\*((?:(?!\*\/)[\s\S])*)\*\/\s*$/.exec(before)?.[1] ?? ''
   const paragraph = docstring
     .replace(/^[ \t]*\*? ?/gm, '')
@@ -96,6 +150,5 @@ function declarationOf({ local, path }) {
     .split(/\n\s*\n|\n(?=@)/)[0]
     .replaceAll('\n', ' ')
   const summary = /^.*?[.:](?=\s|$)/.exec(paragraph)?.[0].replace(/:$/, '.') ?? paragraph
-  const kind = { const: 'function', let: 'function' }[declaration[1]] ?? declaration[1]
-  return { kind, summary: summary.replaceAll('|', '\\|') }
+  return { declaration: declarationsOf(path, text).get(local), summary }
 }

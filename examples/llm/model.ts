@@ -1,6 +1,7 @@
 /** A stand-in for a model's server: it streams chat completions as OpenAI's API does, and says back what it is told.
  *
  *     PORT=8081 npm run example examples/llm/model.ts
+ *     curl -N localhost:8081/v1/chat/completions -H 'Authorization: Bearer sk-stand-in' -d '{"model":"parrot","stream":true,"messages":[{"role":"user","content":"Hello, model!"}]}'
  *
  * It writes its bytes itself, as they are read from that API, and not by the encoder that the relay uses.
  * Source: https://platform.openai.com/docs/api-reference/chat-streaming */

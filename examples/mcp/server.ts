@@ -1,7 +1,8 @@
-/** An MCP server over Streamable HTTP, with three tools: answers as JSON, calls with progress and what the server says
- * of its own accord as event streams, which a client that has lost its connection resumes.
+/** An MCP server over Streamable HTTP, with three tools. It answers as JSON; calls with progress, and what the server says
+ * of its own accord, are event streams, which a client that has lost its connection resumes.
  *
  *     npm run example examples/mcp/server.ts
+ *     curl localhost:8080/mcp -H 'Accept: application/json, text/event-stream' -d '{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"curl","version":"1"}}}'
  *     npx @modelcontextprotocol/inspector --transport http --server-url http://localhost:8080/mcp
  *
  * Source: https://modelcontextprotocol.io/specification/2025-11-25/basic/transports#streamable-http */

@@ -70,7 +70,7 @@ export function docstringsOf(path, text) {
     }))
 }
 
-function parse(path, text) {
+export function parse(path, text) {
   const result = parseSync(path, text)
   if (result.errors.length) throw new SyntaxError(`${path}: ${result.errors[0].message}`)
   return result

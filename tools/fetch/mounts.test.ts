@@ -55,14 +55,26 @@ test(
   },
 )
 
-test('a request body that is too long for a Hono app is a 413', { skip }, async (t) => {
-  const { Hono } = await import('hono')
-  t.mock.method(console, 'error', () => {}) // Hono says there what it answers with a 500
-  const hono = new Hono().post('/', async (c) => c.text(await c.req.text()))
-  const { origin } = await open(t, fromFetch(hono))
-  const body = new Uint8Array(1024 * 1024 + 1)
-  assert.equal((await fetch(origin, { method: 'POST', body })).status, 413)
-})
+test(
+  'a request body that is too long for a Hono app is a 413, and logged nowhere',
+  { skip },
+  async (t) => {
+    const { Hono } = await import('hono')
+    const log = t.mock.method(console, 'error', () => {}) // what Hono itself answers with a 500 is said there
+    const hono = new Hono()
+      .use(async (c, next) => {
+        c.header('Access-Control-Allow-Origin', '*')
+        await next()
+      })
+      .post('/', async (c) => c.text(await c.req.text()))
+    const { origin } = await open(t, fromFetch(hono))
+    const body = new Uint8Array(1024 * 1024 + 1)
+    const response = await fetch(origin, { method: 'POST', body })
+    assert.deepEqual([response.status, await response.text()], [413, ''])
+    assert.equal(response.headers.get('access-control-allow-origin'), '*')
+    assert.equal(log.mock.callCount(), 0)
+  },
+)
 
 test("a client that leaves an event stream of Hono's aborts it", { skip }, async (t) => {
   const { Hono } = await import('hono')

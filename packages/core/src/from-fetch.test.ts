@@ -155,6 +155,23 @@ test('what is wrong with the body is the status of that, also where the app make
   assert.equal((await app.post('/', { body: 'abc' })).body, 'too much')
 })
 
+test('what is wrong with the body can be answered by the app with getResponse, as Hono does', async () => {
+  const polite: FetchHandler = async (request) => {
+    try {
+      return new Response(await request.text())
+    } catch (error) {
+      assert.deepEqual(Object.keys(error as object), ['name', 'limitBytes'])
+      const response = (error as { getResponse(): Response }).getResponse()
+      response.headers.set('X-By', 'the app')
+      return response
+    }
+  }
+  const app = testApp(fromFetch(polite), { maxBodyBytes: 2 })
+  const response = await app.post('/', { body: 'abc' })
+  response.assertStatus(413).assertBody('').assertHeader('X-By', 'the app')
+  assert.deepEqual(app.errors, [])
+})
+
 test('the app sees the path that a router leaves, or the whole one', async () => {
   const below = (prefix: string, fullPath?: boolean) =>
     handlers(

@@ -52,7 +52,7 @@ export interface FromFetchOptions {
  * A request that a `Request` cannot be (CONNECT, TRACE, the target `*`) is passed on; one with a `Host` that is none
  * is a 400, and so is a path with a segment `.` or `..`, escaped or not: a URL would resolve it, and the app see another
  * path than the handlers before it. What the app throws is a 500, and reported; what was wrong with the client's body is a 413 or a 400, also where
- * the app makes a 5xx of it.
+ * the app makes a 5xx of it. Those errors have a `getResponse` with that status in the app, so that Hono does not log them.
  * @param app A function, or an object with a method `fetch`, such as a Hono.
  * @throws {TypeError} When `app` is neither, or an option cannot be used. */
 export function fromFetch<In = never>(
@@ -207,7 +207,7 @@ function headersOf({ requestHeaders }: Conn): Headers {
   return headers
 }
 
-/** A request body that remembers what was wrong with it: apps make a 500 of it. */
+/** A request body that remembers what was wrong with it: many apps make a 500 of it. */
 class WatchedBody implements AsyncIterable<Uint8Array> {
   error: unknown
   readonly #body: RequestBody
@@ -221,9 +221,21 @@ class WatchedBody implements AsyncIterable<Uint8Array> {
       for await (const part of this.#body) yield part
     } catch (error) {
       this.error = error
+      giveResponse(error)
       throw error
     }
   }
+}
+
+/** Hono answers an error that has a `getResponse` with that, as it does with its own `HTTPException`, and logs the stack
+ * of any other. */
+function giveResponse(error: unknown): void {
+  const status = clientErrorStatus(error)
+  if (status === undefined) return
+  Reflect.defineProperty(error as Error, 'getResponse', {
+    value: () => new Response(null, { status }),
+    configurable: true,
+  })
 }
 
 // ------------------------------------------------------------------------------------ the response

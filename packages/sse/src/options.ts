@@ -27,8 +27,8 @@ export interface StreamEnd {
   readonly ms: number
 }
 
-/** How an event stream behaves beyond its events. Times are exact to a tenth, and to a second where they are
- * longer than ten: one timer serves all streams. */
+/** How an event stream behaves beyond its events. One timer serves all streams, so a time may be a tenth of it off, and
+ * never more than a second: behind an event, a heartbeat of 15 000 comes after 15 to 16 seconds of silence. */
 export interface SseOptions<In = never> {
   /** How long nothing may be sent before a comment is, in milliseconds since the last event: proxies close
    * what is silent, and a client that is gone is noticed by it. A busy stream sends none. Default 15 000;

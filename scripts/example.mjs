@@ -1,0 +1,46 @@
+// `npm run example examples/rooms.ts`: runs a program of the workspace, and says first what to try with it.
+//
+// It runs in this process, so that signals reach it and its exit code is that of the command.
+import { realpathSync, statSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { pathToFileURL } from 'node:url'
+
+import { examples, readExample } from './lib/examples.mjs'
+import { root, shown } from './lib/workspace.mjs'
+
+const [given] = process.argv.slice(2)
+const file = given && fileOf(given)
+
+if (file) {
+  introduce(shown(file))
+  process.argv.splice(1, 2, file) // a program that is imported by another one listens nowhere
+  await import(pathToFileURL(file).href)
+} else {
+  if (given !== undefined)
+    console.error(`Cannot run ${JSON.stringify(given)}: there is no such program\n`)
+  console.error(usage())
+  process.exitCode = 1
+}
+
+/** `rooms` is enough for `examples/rooms.ts`. */
+function fileOf(name) {
+  const paths = [name, join('examples', name), join('examples', `${name}.ts`)]
+  const isFile = (path) => statSync(path, { throwIfNoEntry: false })?.isFile() === true
+  const path = paths.map((path) => resolve(root, path)).find(isFile)
+  return path && realpathSync(path)
+}
+
+function introduce(path) {
+  const { commands } = readExample(path)
+  if (commands.length === 0) return
+  const port = process.env.PORT || '8080'
+  const here = commands.map(
+    (command) => `  ${command.replace(/localhost:\d+/, `localhost:${port}`)}`,
+  )
+  console.log(`Try, in another terminal:\n${here.join('\n')}\n`)
+}
+
+function usage() {
+  const rows = examples().map(({ path, summary }) => `  ${path.padEnd(32)}${summary}`)
+  return `Usage: npm run example examples/strings.ts\n\n${rows.join('\n')}`
+}
