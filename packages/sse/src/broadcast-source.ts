@@ -15,7 +15,7 @@ import type { EntryPage } from './log-follower.ts'
 import type { EndReason } from './options.ts'
 import type { Replay } from './replay.ts'
 import type { Subscriber } from './subscriber.ts'
-import { addMissed, openSubscription, type Subscription } from './subscription.ts'
+import { addMissed, countedMissed, openSubscription, type Subscription } from './subscription.ts'
 import type { Filter } from './topics.ts'
 
 /** How long a stop waits for a client to take what was published before it, in milliseconds. */
@@ -127,7 +127,8 @@ export class BroadcastSource implements BodySource, Reader {
     if (missed !== 0) {
       counts.gaps++
       // Where events follow, nobody has the id of the one before them.
-      chunks.unshift(gapChunk(missed, entries.length === 0 ? next : undefined).bytes)
+      const id = entries.length === 0 ? next : undefined
+      chunks.unshift(gapChunk(countedMissed(missed, this.#feed, this.filter), id).bytes)
     }
     this.#tally.sent += allowed.length
     counts.sent += allowed.length

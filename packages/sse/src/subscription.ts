@@ -112,15 +112,23 @@ function resume(
  * @param missed Those that were known before. */
 export function addMissed(
   missed: Missed,
-  { history, whenBehind }: Feed,
+  feed: Feed,
   filter: Filter | undefined,
   position: number,
 ): Missed {
-  const gone = history.start - position
+  const gone = feed.history.start - position
   if (gone <= 0) return missed
+  return missed === null ? null : countedMissed(missed + gone, feed, filter)
+}
+
+/** How many of the events that are gone were for a reader. */
+export function countedMissed(
+  missed: Missed,
+  { whenBehind }: Feed,
+  filter: Filter | undefined,
+): Missed {
   // Which of them would have been for it, or were replaced by newer ones, nobody knows any more.
-  const isCounted = filter === undefined && whenBehind !== 'coalesce' && missed !== null
-  return isCounted ? missed + gone : null
+  return filter === undefined && whenBehind !== 'coalesce' ? missed : null
 }
 
 /** A reader fell further behind than the history reaches. */
@@ -262,7 +270,7 @@ class SubscriptionIterator implements AsyncIterableIterator<SseEvent, undefined>
       this.#replayedTo = history.end
       this.#feed.fallBehind(this)
     } else {
-      this.#missed = step.missed
+      this.#missed = step.missed === 0 ? 0 : countedMissed(step.missed, this.#feed, this.filter)
       this.#replayed.push(...step.entries)
     }
     this.#serve()
