@@ -14,6 +14,7 @@ import { handlers } from './handlers.ts'
 import { heap } from './heap.ts'
 import { hello } from './hello.ts'
 import { isQuick } from './lib/results.ts'
+import { logs } from './logs.ts'
 import { program } from './program.ts'
 import { slow } from './slow.ts'
 import { stop } from './stop.ts'
@@ -31,6 +32,7 @@ const benches: Record<string, Bench> = {
   heap: { about: 'to hold an event stream', run: heap },
   fanout: { about: 'an event to 100, 1,000 and 5,000 clients', run: fanout },
   slow: { about: 'clients that do not read', run: slow },
+  logs: { about: 'event logs: delivery, throughput, replay', run: logs },
   program: { about: 'handlers alone, without a server', run: program },
   stop: { about: 'from SIGTERM to the end of the process', run: stop },
   chart: { about: 'draws docs/bench.svg from bench/results', run: async () => chart() },
