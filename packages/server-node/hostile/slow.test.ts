@@ -118,6 +118,22 @@ describe('clients that are slow', { concurrency: true }, () => {
     assert.equal(client.error, undefined)
   })
 
+  test('[requests 3.4] a keepAliveMs longer than timers go is the longest that they do, and clients are told that', async (t) => {
+    const warnings: Error[] = []
+    const warn = (warning: Error): void => void warnings.push(warning)
+    process.on('warning', warn)
+    t.after(() => process.off('warning', warn))
+    const server = await start(t, 'ok', { limits: { keepAliveMs: 1e15 } })
+    const client = await server.connect()
+    for (let round = 0; round < 2; round++) {
+      const response = await client.get('/').response()
+      assert.equal(response.field('keep-alive'), 'timeout=2147482')
+    }
+    await sleep(20)
+    assert.equal(client.isEnded, false)
+    assert.deepEqual(warnings, [])
+  })
+
   test('[requests 3.7] handlers that are not done in handlerMs are answered for with a 503, and told', async (t) => {
     const signals: AbortSignal[] = []
     const ends: boolean[] = []

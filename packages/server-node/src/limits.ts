@@ -6,6 +6,7 @@ import type { ServerOptions as SessionOptions } from 'node:http2'
 
 import { describe } from '@wakerobin/core/adapter'
 
+import { checkNames, checkObject } from './check-options.ts'
 import { maxTimerMs } from './clock.ts'
 
 /** What a client may ask of the server, and how long it may take. `Infinity` turns a limit off. A time of 0 is refused,
@@ -68,9 +69,10 @@ export interface LimitOptions {
 export type Limits = Required<LimitOptions>
 
 /** The limits, with the defaults where none are given.
- * @throws {RangeError} When one cannot be used. */
+ * @throws {RangeError} When one cannot be used. @throws {TypeError} When there is no such limit. */
 export function checkLimits(options: LimitOptions): Limits {
-  return {
+  checkObject('limits', options)
+  const limits: Limits = {
     headBytes: checkCount('headBytes', options.headBytes ?? 16 * 1024),
     headerCount: checkCount('headerCount', options.headerCount ?? 100),
     targetBytes: checkCount('targetBytes', options.targetBytes ?? 8 * 1024),
@@ -78,7 +80,7 @@ export function checkLimits(options: LimitOptions): Limits {
     connections: checkCount('connections', options.connections ?? affordableConnections()),
     headMs: checkTime('headMs', options.headMs ?? 10_000),
     requestMs: checkTime('requestMs', options.requestMs ?? 60_000),
-    keepAliveMs: checkTime('keepAliveMs', options.keepAliveMs ?? 5_000),
+    keepAliveMs: keptTime(checkTime('keepAliveMs', options.keepAliveMs ?? 5_000)),
     writeStallMs: checkTime('writeStallMs', options.writeStallMs ?? 60_000),
     handlerMs: checkTime('handlerMs', options.handlerMs ?? Infinity),
     streams: checkCount('streams', options.streams ?? 100),
@@ -87,6 +89,13 @@ export function checkLimits(options: LimitOptions): Limits {
     sessionIdleMs: checkTime('sessionIdleMs', options.sessionIdleMs ?? 60_000),
     halfClosedMs: checkFromZero('halfClosedMs', options.halfClosedMs ?? 10_000),
   }
+  checkNames('limits', options, Object.keys(limits))
+  return limits
+}
+
+/** Clients are told of it, so it is what is kept: node's timer takes no more, and node adds a second to it. */
+function keptTime(ms: number): number {
+  return ms === Infinity ? ms : Math.min(ms, maxTimerMs - 1000)
 }
 
 /** The limits that node's own server keeps, as its options. */
