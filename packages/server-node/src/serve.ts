@@ -74,7 +74,8 @@ export interface ServerHandle extends AsyncDisposable {
   shutDown(): Promise<ShutdownReport>
   /** Reads every certificate anew, from its files or from the function that gives it: new connections get the new
    * one, open ones keep theirs. Files are looked at without this too: see `checkFilesMs` of `tls`.
-   * @throws {Error} When one cannot be used: the former one is kept then. */
+   * @throws {Error} When one cannot be used, or options have changed that a running server does not take: the former
+   * one is kept then. */
   reloadTls(): Promise<void>
   /** Calls back at the stop: see the function of that name. */
   onShutdown(phase: HookPhase, hook: Hook, options?: HookOptions): Disposable
