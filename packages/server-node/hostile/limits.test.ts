@@ -101,6 +101,21 @@ describe('sizes and counts', { concurrency: true }, () => {
     assert.deepEqual(server.errors, [])
   })
 
+  test('[requests 2.4] a 413 is said in the same words whoever finds that it is too much', async (t) => {
+    const server = await start(t, async (conn) => conn.ok(await conn.requestBody.text()), {
+      limits: { bodyBytes: 1000 },
+    })
+    const heads: string[] = []
+    for (const fields of [['Content-Length: 2000'], ['Transfer-Encoding: chunked']]) {
+      const client = await server.connect()
+      client.request('POST', '/', ...fields)
+      if (fields[0] !== 'Content-Length: 2000') client.send(`5;${'x'.repeat(20_000)}\r\n`)
+      heads.push((await client.response()).head.split('\r\n')[0]!)
+    }
+    assert.equal(heads[0], heads[1])
+    assert.match(heads[0]!, / 413 /)
+  })
+
   test('[requests 2.4] a client that goes on sending behind a 413 is heard for two seconds, not for ever', async (t) => {
     const server = await start(t, async (conn) => conn.ok(await conn.requestBody.text()), {
       limits: { bodyBytes: 1000 },

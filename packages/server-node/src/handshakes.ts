@@ -70,4 +70,4 @@ export class Handshakes {
   }
 }
 
-const plainRequest = closing('400 Bad Request', 'This port speaks HTTPS.\n')
+const plainRequest = closing(400, 'This port speaks HTTPS.\n')
