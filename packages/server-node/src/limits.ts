@@ -23,8 +23,10 @@ export interface LimitOptions {
    * one is a 413. What no handler reads is dropped up to that length; then the connection ends. 0 for no
    * body at all. Default 1 MiB. */
   bodyBytes?: number
-  /** The most connections at a time. On one above them a request is a 503 with `Retry-After`, whatever it is, and one
-   * that sends nothing is closed after a second. Default: three quarters of the files that the process may have open,
+  /** The most connections at a time, those included that are still in a TLS handshake, and those that go on as something
+   * else, a WebSocket say. On one above them a request is a 503 with `Retry-After`, whatever it is, and one that sends
+   * nothing is closed after a second. Of those there is a tenth as many, but from 10 to 1000; more are closed at once.
+   * Default: three quarters of the files that the process may have open,
    * as Linux says in `/proc/self/limits`; elsewhere `Infinity`. */
   connections?: number
   /** How long the head of a request may take to come, in milliseconds; then it is a 408. A connection on which
