@@ -41,7 +41,8 @@ export interface LimitOptions {
    * Default 5 000. */
   keepAliveMs?: number
   /** How long a client may take none of a response that waits for it, in milliseconds; then its connection is
-   * cut. Looked at every quarter of that time. Event streams have a `writeTimeoutMs` of their own, and only that.
+   * cut. Looked at every quarter of that time. Less than a step of the system's send buffer, up to 1.5 MB on Linux, counts
+   * as nothing. Event streams have a `writeTimeoutMs` of their own, and only that.
    * Default 60 000. */
   writeStallMs?: number
   /** How long handlers may take, every `beforeSend` included, in milliseconds; then the answer is a 503,
