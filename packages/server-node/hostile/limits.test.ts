@@ -1,6 +1,7 @@
 /** Sizes and counts: what is too much, and what becomes of the connection. */
 
 import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
 import { describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 
@@ -9,6 +10,7 @@ import type { Conn, Upgrade } from '@wakerobin/core'
 import { first } from '../fixtures/certificates.ts'
 import { Gate, ownTime, RawClient, start, turns, until } from '../fixtures/harness.ts'
 import { serve } from '../src/serve.ts'
+import { checkLimits } from '../src/limits.ts'
 import type { LimitOptions } from '../src/limits.ts'
 
 const chunk = (bytes: number): string => `${bytes.toString(16)}\r\n${'x'.repeat(bytes)}\r\n`
@@ -81,6 +83,21 @@ describe('sizes and counts', { concurrency: true }, () => {
     ]
     for (const [limits, message] of wrong)
       await assert.rejects(serve('ok', { host: '127.0.0.1', port: 0, limits }), message)
+  })
+
+  test('every limit is in the guide, with its default', () => {
+    const guide = readFileSync(new URL('../../../docs/guide/limits.md', import.meta.url), 'utf8')
+    for (const [name, byDefault] of Object.entries(checkLimits({}))) {
+      const [, told] = new RegExp(`^\\| \`${name}\` \\| (.+?) \\|`, 'm').exec(guide) ?? []
+      assert.ok(told !== undefined, `${name} is not in the table`)
+      if (name === 'connections') continue // its own story
+      const [count, unit = ''] = told
+        .replace('`', '')
+        .replace(/(\d) (?=\d)/g, '$1')
+        .split(' ')
+      const factor = { KiB: 1024, MiB: 1024 * 1024 }[unit] ?? 1
+      assert.equal(count === 'Infinity`' ? Infinity : Number(count) * factor, byDefault, name)
+    }
   })
 
   test('[requests 2.4] a body over the limit is a 413 that arrives, and the end of the connection', async (t) => {

@@ -283,7 +283,8 @@ test('reloadTls takes the callbacks of the function, too, and how often its file
   const choosing = ({ cert, key }: typeof first): TlsOptions => ({
     SNICallback: (_name, done) => done(null, createSecureContext({ cert, key })),
   })
-  const { use: _use, ...files } = folderOf(t)
+  const { certFile, keyFile } = folderOf(t)
+  const files = { certFile, keyFile }
   const given: TlsOptions[] = [
     choosing(first),
     choosing(second),
