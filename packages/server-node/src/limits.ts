@@ -73,24 +73,41 @@ export type Limits = Required<LimitOptions>
 
 /** The limits, with the defaults where none are given.
  * @throws {RangeError} When one cannot be used. @throws {TypeError} When there is no such limit. */
-export function checkLimits(options: LimitOptions): Limits {
+export function checkLimits(options: LimitOptions = {}): Limits {
   checkObject('limits', options)
+  const {
+    headBytes = 16 * 1024,
+    headerCount = 100,
+    targetBytes = 8 * 1024,
+    bodyBytes = 1024 * 1024,
+    connections = affordableConnections(),
+    headMs = 10_000,
+    requestMs = 60_000,
+    keepAliveMs = 5_000,
+    writeStallMs = 60_000,
+    handlerMs = Infinity,
+    streams = 100,
+    headerListBytes = 32 * 1024,
+    resets = 50,
+    sessionIdleMs = 60_000,
+    halfClosedMs = 10_000,
+  } = options
   const limits: Limits = {
-    headBytes: checkCount('headBytes', options.headBytes ?? 16 * 1024),
-    headerCount: checkCount('headerCount', options.headerCount ?? 100),
-    targetBytes: checkCount('targetBytes', options.targetBytes ?? 8 * 1024),
-    bodyBytes: checkFromZero('bodyBytes', options.bodyBytes ?? 1024 * 1024),
-    connections: checkCount('connections', options.connections ?? affordableConnections()),
-    headMs: checkTime('headMs', options.headMs ?? 10_000),
-    requestMs: checkTime('requestMs', options.requestMs ?? 60_000),
-    keepAliveMs: keptTime(checkTime('keepAliveMs', options.keepAliveMs ?? 5_000)),
-    writeStallMs: checkTime('writeStallMs', options.writeStallMs ?? 60_000),
-    handlerMs: checkTime('handlerMs', options.handlerMs ?? Infinity),
-    streams: checkCount('streams', options.streams ?? 100),
-    headerListBytes: checkCount('headerListBytes', options.headerListBytes ?? 32 * 1024),
-    resets: checkFromZero('resets', options.resets ?? 50),
-    sessionIdleMs: checkTime('sessionIdleMs', options.sessionIdleMs ?? 60_000),
-    halfClosedMs: checkFromZero('halfClosedMs', options.halfClosedMs ?? 10_000),
+    headBytes: checkCount('headBytes', headBytes),
+    headerCount: checkCount('headerCount', headerCount),
+    targetBytes: checkCount('targetBytes', targetBytes),
+    bodyBytes: checkFromZero('bodyBytes', bodyBytes),
+    connections: checkCount('connections', connections),
+    headMs: checkTime('headMs', headMs),
+    requestMs: checkTime('requestMs', requestMs),
+    keepAliveMs: keptTime(checkTime('keepAliveMs', keepAliveMs)),
+    writeStallMs: checkTime('writeStallMs', writeStallMs),
+    handlerMs: checkTime('handlerMs', handlerMs),
+    streams: checkCount('streams', streams),
+    headerListBytes: checkCount('headerListBytes', headerListBytes),
+    resets: checkFromZero('resets', resets),
+    sessionIdleMs: checkTime('sessionIdleMs', sessionIdleMs),
+    halfClosedMs: checkFromZero('halfClosedMs', halfClosedMs),
   }
   checkNames('limits', options, Object.keys(limits))
   return limits

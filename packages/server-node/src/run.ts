@@ -61,7 +61,7 @@ export const run: AppFunction<RunOptions, Promise<ShutdownReport | undefined>> =
   let forget: () => void
   try {
     checkRunOptions(options)
-    const swansong = options.swansong ?? reportingSwansong()
+    const { swansong = reportingSwansong() } = options
     ;({ server, binds } = prepare(app, { ...options, swansong }))
     // Before init: a stop that comes during it must find somebody at home.
     forget = listen(server, options, log)

@@ -160,6 +160,7 @@ test('[stopping 3.14] an option that cannot be used is refused, with its name, t
     [NaN, 'NaN'],
     ['5', '"5"'],
     [true, 'true'],
+    [null, 'null'],
     [{}, 'a plain object'],
   ]
   for (const [value, shown] of bad) {
@@ -189,6 +190,9 @@ test('[stopping 3.14] an option that there is not, or of the wrong kind, is refu
     [{ onError: 5 }, 'onError 5: it must be a function'],
     [{ swansong: {} }, 'swansong a plain object: it must be a Swansong'],
     [{ http2: 1 }, 'http2 1: it must be true or false'],
+    [{ limits: null }, 'limits null: it must be an object of options'],
+    [{ shutdown: null }, 'shutdown null: it must be an object of options'],
+    [{ http2: null }, 'http2 null: it must be true or false'],
     [{ limits: 5 }, 'limits 5: it must be an object of options'],
     [{ limits: [] }, 'limits an array of 0: it must be an object of options'],
     [{ shutdown: 'now' }, 'shutdown "now": it must be an object of options'],

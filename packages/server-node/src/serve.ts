@@ -135,16 +135,16 @@ export function prepare(
 }
 
 function makeServer(app: unknown, options: ServeOptions): NodeServer {
-  const { swansong = new Swansong(), onError = reportOnStderr } = options
+  const { swansong = new Swansong(), onError = reportOnStderr, http2 = true } = options
   if (!(swansong instanceof Swansong))
     throw new TypeError(`Cannot serve with swansong ${describe(swansong)}: it must be a Swansong`)
   if (typeof onError !== 'function')
     throw new TypeError(`Cannot serve with onError ${describe(onError)}: it must be a function`)
-  const limits = checkLimits(options.limits ?? {})
+  const limits = checkLimits(options.limits)
   const settings = {
     limits,
-    http2: checkBoolean('http2', options.http2 ?? true),
-    ...checkShutdown(options.shutdown ?? {}),
+    http2: checkBoolean('http2', http2),
+    ...checkShutdown(options.shutdown),
   }
   const program = compile(app, 'app', onError)
   const { onError: report } = program
@@ -159,16 +159,25 @@ function makeServer(app: unknown, options: ServeOptions): NodeServer {
 
 /** The times and numbers of a stop, with the defaults where none are given.
  * @throws {RangeError} When one is out of bounds. @throws {TypeError} When there is no such option. */
-export function checkShutdown(options: ShutdownOptions): Required<ShutdownOptions> {
+export function checkShutdown(options: ShutdownOptions = {}): Required<ShutdownOptions> {
   checkObject('shutdown', options)
+  const {
+    drainDelayMs = defaultTimes.drainDelayMs,
+    deadlineMs = defaultTimes.deadlineMs,
+    hookTimeoutMs = defaultTimes.hookTimeoutMs,
+    lingerMs = 500,
+    headTimeoutMs = 500,
+    streamsPerBatch = 500,
+    batchIntervalMs = 50,
+  } = options
   const checked = {
-    drainDelayMs: fromZero('drainDelayMs', options.drainDelayMs ?? defaultTimes.drainDelayMs),
-    deadlineMs: fromZero('deadlineMs', options.deadlineMs ?? defaultTimes.deadlineMs),
-    hookTimeoutMs: fromZero('hookTimeoutMs', options.hookTimeoutMs ?? defaultTimes.hookTimeoutMs),
-    lingerMs: fromZero('lingerMs', options.lingerMs ?? 500),
-    headTimeoutMs: fromZero('headTimeoutMs', options.headTimeoutMs ?? 500),
-    streamsPerBatch: fromOne('streamsPerBatch', options.streamsPerBatch ?? 500),
-    batchIntervalMs: fromZero('batchIntervalMs', options.batchIntervalMs ?? 50),
+    drainDelayMs: fromZero('drainDelayMs', drainDelayMs),
+    deadlineMs: fromZero('deadlineMs', deadlineMs),
+    hookTimeoutMs: fromZero('hookTimeoutMs', hookTimeoutMs),
+    lingerMs: fromZero('lingerMs', lingerMs),
+    headTimeoutMs: fromZero('headTimeoutMs', headTimeoutMs),
+    streamsPerBatch: fromOne('streamsPerBatch', streamsPerBatch),
+    batchIntervalMs: fromZero('batchIntervalMs', batchIntervalMs),
   }
   checkNames('shutdown', options, Object.keys(checked))
   return checked

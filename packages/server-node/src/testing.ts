@@ -55,7 +55,7 @@ export class TestShutdown {
   readonly #shutdown: Shutdown
 
   /** Use `testShutdown(app)`, which also checks the tuple. */
-  constructor(app: unknown, { shutdown = {}, ...options }: TestShutdownOptions) {
+  constructor(app: unknown, { shutdown, ...options }: TestShutdownOptions) {
     const cuttable = new CuttableApp(app, options)
     this.app = cuttable
     this.#shutdown = Shutdown.of(cuttable.swansong, this.#clock)
