@@ -1,11 +1,16 @@
 /** Sizes and counts: what is too much, and what becomes of the connection. */
 
 import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
 import { describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 
-import { Gate, start, turns, until } from '../fixtures/harness.ts'
+import type { Conn, Upgrade } from '@wakerobin/core'
+
+import { first } from '../fixtures/certificates.ts'
+import { Gate, ownTime, RawClient, start, turns, until } from '../fixtures/harness.ts'
 import { serve } from '../src/serve.ts'
+import { checkLimits } from '../src/limits.ts'
 import type { LimitOptions } from '../src/limits.ts'
 
 const chunk = (bytes: number): string => `${bytes.toString(16)}\r\n${'x'.repeat(bytes)}\r\n`
@@ -80,6 +85,21 @@ describe('sizes and counts', { concurrency: true }, () => {
       await assert.rejects(serve('ok', { host: '127.0.0.1', port: 0, limits }), message)
   })
 
+  test('every limit is in the guide, with its default', () => {
+    const guide = readFileSync(new URL('../../../docs/guide/limits.md', import.meta.url), 'utf8')
+    for (const [name, byDefault] of Object.entries(checkLimits({}))) {
+      const [, told] = new RegExp(`^\\| \`${name}\` \\| (.+?) \\|`, 'm').exec(guide) ?? []
+      assert.ok(told !== undefined, `${name} is not in the table`)
+      if (name === 'connections') continue // its own story
+      const [count, unit = ''] = told
+        .replace('`', '')
+        .replace(/(\d) (?=\d)/g, '$1')
+        .split(' ')
+      const factor = { KiB: 1024, MiB: 1024 * 1024 }[unit] ?? 1
+      assert.equal(count === 'Infinity`' ? Infinity : Number(count) * factor, byDefault, name)
+    }
+  })
+
   test('[requests 2.4] a body over the limit is a 413 that arrives, and the end of the connection', async (t) => {
     const server = await start(t, async (conn) => conn.ok(await conn.requestBody.text()), {
       limits: { bodyBytes: 1000 },
@@ -99,6 +119,21 @@ describe('sizes and counts', { concurrency: true }, () => {
     await client.ended()
     await until('no connection is left', () => server.handle.report().isEmpty)
     assert.deepEqual(server.errors, [])
+  })
+
+  test('[requests 2.4] a 413 is said in the same words whoever finds that it is too much', async (t) => {
+    const server = await start(t, async (conn) => conn.ok(await conn.requestBody.text()), {
+      limits: { bodyBytes: 1000 },
+    })
+    const heads: string[] = []
+    for (const fields of [['Content-Length: 2000'], ['Transfer-Encoding: chunked']]) {
+      const client = await server.connect()
+      client.request('POST', '/', ...fields)
+      if (fields[0] !== 'Content-Length: 2000') client.send(`5;${'x'.repeat(20_000)}\r\n`)
+      heads.push((await client.response()).head.split('\r\n')[0]!)
+    }
+    assert.equal(heads[0], heads[1])
+    assert.match(heads[0]!, / 413 /)
   })
 
   test('[requests 2.4] a client that goes on sending behind a 413 is heard for two seconds, not for ever', async (t) => {
@@ -191,6 +226,76 @@ describe('sizes and counts', { concurrency: true }, () => {
     assert.equal(excess.text, '')
     assert.equal((await client.get('/').response()).status, 200)
   })
+
+  test('[requests 2.7] a socket that is still shaking hands is one of the connections', async (t) => {
+    const tls = { cert: first.cert, key: first.key }
+    const server = await start(t, 'ok', { tls, limits: { connections: 2 } })
+    const where = { host: '127.0.0.1', port: server.port }
+    const silent = [await server.connect(), await server.connect()]
+    await until('they are there', () => server.handle.report().connections === 2)
+    const excess = await RawClient.connect(t, where, { ca: first.cert })
+    const response = await excess.get('/').response()
+    assert.deepEqual([response.status, response.field('retry-after')], [503, '5'])
+    // One that is one too many and does not shake hands either is gone after a second.
+    const another = await server.connect()
+    await another.ended()
+    excess.socket.destroy()
+    silent[0]!.socket.destroy()
+    await until('one is left', () => server.handle.report().connections === 1)
+    const next = await RawClient.connect(t, where, { ca: first.cert })
+    assert.equal((await next.get('/').response()).status, 200)
+    assert.equal(silent[1]!.isEnded, false)
+  })
+
+  test('[requests 2.7] a connection that goes on as something else is still one of them', async (t) => {
+    let closed = false
+    const server = await start(
+      t,
+      {
+        run: (conn: Conn) => (conn.path === '/up' ? conn.withStatus(101).halt() : conn.ok('ok')),
+        hasUpgrade: () => true,
+        upgrade(upgrade: Upgrade) {
+          const { socket } = upgrade.takeTransport()
+          socket
+            .resume()
+            .once('end', () => socket.end())
+            .once('close', () => (closed = true))
+        },
+      },
+      { limits: { connections: 2 } },
+    )
+    const up = ['Connection: Upgrade', 'Upgrade: other']
+    const clients = [await server.connect(), await server.connect()]
+    for (const client of clients)
+      assert.equal((await client.get('/up', ...up).response()).status, 101)
+    const excess = await server.connect()
+    assert.equal((await excess.get('/up', ...up).response()).status, 503)
+    clients[0]!.socket.destroy()
+    await until('one is left', () => closed)
+    const next = await server.connect()
+    assert.equal((await next.get('/').response()).status, 200)
+  })
+})
+
+// By itself: it owns the clock.
+describe('a crowd', () => {
+  for (const tls of [undefined, { cert: first.cert, key: first.key }])
+    test(`[requests 2.7] of those that are too many a few are told so, and the others closed at once (${tls ? 'TLS' : 'TCP'})`, async (t) => {
+      const pass = ownTime(t)
+      const server = await start(t, 'ok', { ...(tls && { tls }), limits: { connections: 1 } })
+      const clients: RawClient[] = []
+      while (clients.length < 11) clients.push(await server.connect())
+      await until('they are there', () => server.handle.report().connections === 11)
+      for (let count = 0; count < 3; count++) await (await server.connect()).closed()
+      assert.equal(server.handle.report().connections, 11)
+      assert.ok(clients.every(({ isEnded, isClosed }) => !isEnded && !isClosed))
+      await pass(1_000)
+      await until('the others are closed', () => server.handle.report().connections === 1)
+      assert.ok(!clients[0]!.isEnded)
+      const next = await server.connect()
+      await until('it is there', () => server.handle.report().connections === 2)
+      assert.ok(!next.isEnded)
+    })
 })
 
 describe('what a client expects', () => {

@@ -118,6 +118,22 @@ describe('clients that are slow', { concurrency: true }, () => {
     assert.equal(client.error, undefined)
   })
 
+  test('[requests 3.4] a keepAliveMs longer than timers go is the longest that they do, and clients are told that', async (t) => {
+    const warnings: Error[] = []
+    const warn = (warning: Error): void => void warnings.push(warning)
+    process.on('warning', warn)
+    t.after(() => process.off('warning', warn))
+    const server = await start(t, 'ok', { limits: { keepAliveMs: 1e15 } })
+    const client = await server.connect()
+    for (let round = 0; round < 2; round++) {
+      const response = await client.get('/').response()
+      assert.equal(response.field('keep-alive'), 'timeout=2147482')
+    }
+    await sleep(20)
+    assert.equal(client.isEnded, false)
+    assert.deepEqual(warnings, [])
+  })
+
   test('[requests 3.7] handlers that are not done in handlerMs are answered for with a 503, and told', async (t) => {
     const signals: AbortSignal[] = []
     const ends: boolean[] = []
@@ -253,24 +269,42 @@ describe('clients that do not read', () => {
     assert.deepEqual(ends.filter(Boolean), [true], 'only the small one was sent')
   })
 
-  test('[requests 3.6] a client that reads slowly, but reads, is served to the end', async (t) => {
-    const server = await start(t, (conn) => conn.ok('x'.repeat(big)), {
-      limits: { writeStallMs: 1_000 },
+  test('[requests 3.6] a client that takes a step of the system in each writeStallMs is served to the end', async (t) => {
+    const length = 48 * 1024 * 1024
+    const body = Buffer.alloc(length)
+    const limitMs = 1_500
+    const server = await start(t, (conn) => conn.ok(conn.path === '/stream' ? parts(body) : body), {
+      limits: { writeStallMs: limitMs },
     })
-    const socket = connect({ host: '127.0.0.1', port: server.port }).resume()
-    t.after(() => socket.destroy())
-    socket.write('GET / HTTP/1.1\r\nHost: a.test\r\n\r\n')
-    // A part of the body now and then, for longer than the limit.
-    for (let part = 1; part <= 12; part++) {
-      const least = (part * big) / 20
-      await until('a part is read', () => socket.bytesRead > least)
-      socket.pause()
-      await sleep(100)
-      socket.resume()
-    }
-    await until('all is read', () => socket.bytesRead > big)
+    const reading = ['/whole', '/stream'].map(async (path) => {
+      const socket = connect({ host: '127.0.0.1', port: server.port })
+      t.after(() => socket.destroy())
+      socket.write(`GET ${path} HTTP/1.1\r\nHost: a.test\r\n\r\n`)
+      let read = 0
+      socket.on('data', (chunk) => (read += chunk.length))
+      const takes = (bytes: number): Promise<void> =>
+        until(`${path}: ${bytes} bytes are read`, () => {
+          assert.ok(!socket.destroyed, `it was cut behind ${read} bytes`)
+          return read >= bytes
+        })
+      // More than a step, and then nothing for longer than it takes to look; longer than the limit in all.
+      for (let part = 1; part <= 5; part++) {
+        await takes((part * length) / 8)
+        socket.pause()
+        await sleep(0.5 * limitMs)
+        socket.resume()
+      }
+      await takes(length)
+    })
+    await Promise.all(reading)
+    assert.deepEqual(server.errors, [])
   })
 })
+
+/** A body as a stream. */
+async function* parts(body: Buffer): AsyncGenerator<Uint8Array> {
+  for (let at = 0; at < body.length; at += 1024 * 1024) yield body.subarray(at, at + 1024 * 1024)
+}
 
 async function* endless(): AsyncGenerator<Uint8Array> {
   for (;;) yield new Uint8Array(64 * 1024)

@@ -60,8 +60,13 @@ test('of LISTEN_FDS and LISTEN_FD the first counts, and LISTEN_PID may be missin
   const env: Env = { ...others }
   assert.deepEqual(addressToBind({}, env), both(8080))
   assert.deepEqual(env, others, 'they are not ours to take')
-  const path = { HOST: '/run/app.sock', LISTEN_FDS: '1' }
-  assert.deepEqual(addressToBind({}, path), [{ path: '/run/app.sock', tls: undefined }])
+})
+
+test('sockets that the parent has handed over come before the path of a Unix socket', () => {
+  const env: Env = { HOST: '/run/app.sock', LISTEN_FDS: '1' }
+  assert.deepEqual(addressToBind({}, env), fds(3))
+  assert.deepEqual(addressToBind({}, env), [{ path: '/run/app.sock', tls: undefined }], 'the next')
+  assert.deepEqual(addressToBind({ host: './app.sock' }, { LISTEN_FD: '7' }), fds(7))
 })
 
 test('a number of sockets that is none is refused', () => {
@@ -111,6 +116,10 @@ test('a list with something in it that is no socket is refused, and says which a
     [[null], `listen[0], null: ${one}`],
     [[{ port: 0 }, {}], `listen[1], with nothing: ${one}`],
     [[{ port: 1, path: 'x' }], `listen[0], with port and path: ${one}`],
+    [[{ port: 1, hots: 'x' }], 'listen[0] with hots: beside port it may have host and tls'],
+    [[{ port: 1, mode: 0 }], 'listen[0] with mode: beside port it may have host and tls'],
+    [[{ path: 'x', host: 'y' }], 'listen[0] with host: beside path it may have mode and tls'],
+    [[{ fd: 3, host: 'y' }], 'listen[0] with host: beside fd it may have tls'],
     [[{ port: '80' }], 'listen[0].port "80": it must be an integer from 0 to 65535'],
     [
       [{ host: './x', port: 1 }],

@@ -1,5 +1,5 @@
-/** Where to listen: what the options say, else the sockets that the parent process has handed over, else HOST
- * and PORT, else `localhost` and 8080. */
+/** Where to listen: on what `listen` says, else the sockets that the parent process has handed over, else `host` and
+ * `port`, else HOST and PORT, else `localhost` and 8080. */
 
 import { Server as HttpServer } from 'node:http'
 import { Server as NetServer } from 'node:net'
@@ -8,6 +8,7 @@ import { Server as TlsServer } from 'node:tls'
 
 import { describe } from '@wakerobin/core/adapter'
 
+import { unknownName } from './check-options.ts'
 import type { TlsSource } from './tls.ts'
 
 /** Why a server did not start: for people, in one line. */
@@ -15,7 +16,8 @@ export class StartError extends Error {
   override readonly name = 'StartError'
 }
 
-/** Where to listen. */
+/** Where to listen. Sockets that the parent process has handed over (LISTEN_FDS, LISTEN_FD) come before `host` and
+ * `port`. */
 export interface AddressOptions {
   /** The host name or address to listen on. One that begins with `.`, `/` or `~` is the path of a
    * Unix socket, and the port is ignored; `~/` is the home folder. Default: HOST, else `localhost`, which is
@@ -91,10 +93,10 @@ export type Env = Record<string, string | undefined>
 export function addressToBind(options: AddressOptions, env: Env): Bind[] {
   if (options.listen !== undefined) return bindsOf(options)
   const { tls } = options
-  const host = options.host || env.HOST || 'localhost'
-  if (isPath(host)) return [{ path: expandHome(host), tls }]
   const inherited = takeInherited(env)
   if (inherited.length > 0) return inherited.map((fd) => ({ fd, tls }))
+  const host = options.host || env.HOST || 'localhost'
+  if (isPath(host)) return [{ path: expandHome(host), tls }]
   const port =
     options.port === undefined
       ? portFrom(env.PORT)
@@ -118,6 +120,14 @@ function bindsOf({ listen, host, port, tls }: AddressOptions): Bind[] {
 
 const kinds = ['port', 'path', 'fd', 'server'] as const
 
+/** What there may be besides. */
+const optionsOf: Readonly<Record<(typeof kinds)[number], readonly string[]>> = {
+  port: ['host', 'tls'],
+  path: ['mode', 'tls'],
+  fd: ['tls'],
+  server: ['tls'],
+}
+
 function bindOf(given: unknown, place: string): Bind {
   const entry = (typeof given === 'object' ? given : null) as Partial<
     TcpListenOptions & UnixListenOptions & FdListenOptions & ServerListenOptions
@@ -127,6 +137,11 @@ function bindOf(given: unknown, place: string): Bind {
   if (entry === null || kind === undefined || named.length > 1)
     throw new StartError(
       `Cannot listen on ${place}, ${entry === null ? describe(given) : `with ${named.join(' and ') || 'nothing'}`}: it must have one of port, path, fd and server`,
+    )
+  const wrong = unknownName(entry, [kind, ...optionsOf[kind]])
+  if (wrong !== undefined)
+    throw new StartError(
+      `Cannot listen on ${place} with ${wrong}: beside ${kind} it may have ${optionsOf[kind].join(' and ')}`,
     )
   const { tls } = entry
   if (kind === 'port') {

@@ -1,9 +1,11 @@
 /** What is said to a client whose bytes are no request: a status, and then the end. */
 
-const refusals: Readonly<Record<string, string>> = {
-  ERR_HTTP_REQUEST_TIMEOUT: '408 Request Timeout',
-  HPE_HEADER_OVERFLOW: '431 Request Header Fields Too Large',
-  HPE_CHUNK_EXTENSIONS_OVERFLOW: '413 Content Too Large',
+import { statusLineOf } from './head.ts'
+
+const refusals: Readonly<Record<string, number>> = {
+  ERR_HTTP_REQUEST_TIMEOUT: 408,
+  HPE_HEADER_OVERFLOW: 431,
+  HPE_CHUNK_EXTENSIONS_OVERFLOW: 413,
 }
 
 /** An error of node's parser. */
@@ -17,18 +19,18 @@ export interface ParserError extends NodeJS.ErrnoException {
 export function refusalOf(error: ParserError): string | undefined {
   const { code = '' } = error
   if (code === 'HPE_INVALID_METHOD' && isOtherMethod(error)) return notImplemented
-  const status = refusals[code] ?? (code.startsWith('HPE_') ? '400 Bad Request' : undefined)
+  const status = refusals[code] ?? (code.startsWith('HPE_') ? 400 : undefined)
   return status === undefined ? undefined : closing(status)
 }
 
 /** RFC 9110 §15.5.1. */
-export const badRequest: string = closing('400 Bad Request')
+export const badRequest: string = closing(400)
 
 /** RFC 9110 §15.5.9. */
-export const requestTimeout: string = closing('408 Request Timeout')
+export const requestTimeout: string = closing(408)
 
 /** RFC 9110 §15.6.2. */
-export const notImplemented: string = closing('501 Not Implemented')
+export const notImplemented: string = closing(501)
 
 // RFC 9110 §9.1: a method is a token.
 const otherMethod = /^[\r\n]*[\w!#$%&'*+.^`|~-]{1,64} [\x21-\x7e]+ HTTP\/1\.[01]\r\n/
@@ -42,7 +44,7 @@ function isOtherMethod({ rawPacket, bytesParsed = Infinity }: ParserError): bool
 }
 
 /** @param body Plain text, in ASCII. */
-export function closing(status: string, body = ''): string {
+export function closing(status: number, body = ''): string {
   const type = body === '' ? '' : 'Content-Type: text/plain\r\n'
-  return `HTTP/1.1 ${status}\r\nConnection: close\r\n${type}Content-Length: ${body.length}\r\n\r\n${body}`
+  return `${statusLineOf(status)}Connection: close\r\n${type}Content-Length: ${body.length}\r\n\r\n${body}`
 }

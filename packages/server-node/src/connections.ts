@@ -7,6 +7,8 @@ import type { Listener } from '@wakerobin/core'
 
 import { maxTimerMs } from './clock.ts'
 import type { OpenRequest } from './open-report.ts'
+import { excessMs } from './places.ts'
+import type { Places } from './places.ts'
 
 interface Begun {
   readonly response: ServerResponse
@@ -310,9 +312,6 @@ export function pathOf(target: string): string {
   return target.replace(/^[a-z][a-z\d+.-]*:\/\/[^/?#]*/i, '').split('?', 1)[0]!
 }
 
-/** How long a connection that is one too many may be silent, in milliseconds. */
-const excessMs = 1000
-
 const connectionOf = Symbol('connection')
 type SocketWithConnection = Socket & { [connectionOf]?: Connection }
 
@@ -342,35 +341,38 @@ function methodsOf({ on, addListener, prependListener }: Socket): ListenerMethod
 export class Connections implements Iterable<Connection> {
   readonly #open = new Set<Connection>()
   readonly #halfClosedMs: number
-  readonly #most: number
-  /** How many of those that are open are above that. */
-  #excess = 0
+  readonly #places: Places
   readonly #onSocketClose: (this: SocketWithConnection) => void
   #onEmpty: (() => void) | undefined
   #empty: Promise<void> | undefined
   #listenerMethods: ListenerMethods | undefined
-  /** How many there have been. */
+  /** How many have come. */
   accepted = 0
 
-  /** @param halfClosedMs How long a client that has ended its side is waited for.
-   * @param most How many may be open at a time. */
-  constructor(halfClosedMs: number, most: number = Infinity) {
+  /** @param halfClosedMs How long a client that has ended its side is waited for. */
+  constructor(halfClosedMs: number, places: Places) {
     this.#halfClosedMs = halfClosedMs
-    this.#most = most
+    this.#places = places
     const forget = (connection: Connection): void => this.#forget(connection)
     this.#onSocketClose = function () {
       forget(this[connectionOf]!)
     }
   }
 
-  /** Takes in a new socket until it closes. */
-  add(socket: Socket, entrance: Entrance): Connection {
+  /** Takes in a new socket until it closes, also where it goes on as something else.
+   * @returns Undefined where there is no place for it, not even to say so: then it is destroyed. */
+  add(socket: Socket, entrance: Entrance): Connection | undefined {
+    this.accepted++
+    const place = this.#places.take()
+    if (place === 'none') {
+      socket.destroy()
+      return undefined
+    }
     const connection = new Connection(socket, entrance, this.#halfClosedMs)
     ;(socket as SocketWithConnection)[connectionOf] = connection
     this.#shareListenerMethods(socket)
-    if (this.#open.size - this.#excess >= this.#most) this.#limitExcess(connection)
+    if (place === 'excess') this.#limitExcess(connection)
     this.#open.add(connection)
-    this.accepted++
     socket.on('end', onSocketEnd)
     socket.on('close', this.#onSocketClose)
     return connection
@@ -379,7 +381,6 @@ export class Connections implements Iterable<Connection> {
   /** Gives a connection that is one too many a moment to say something, and to be told so. */
   #limitExcess(connection: Connection): void {
     connection.isExcess = true
-    this.#excess++
     // It may speak HTTP/2 by then, and be another one.
     const timeout = setTimeout(() => this.of(connection.socket).end(), excessMs).unref()
     connection.socket.once('close', () => clearTimeout(timeout))
@@ -396,7 +397,7 @@ export class Connections implements Iterable<Connection> {
 
   #forget(connection: Connection): void {
     this.#open.delete(connection)
-    if (connection.isExcess) this.#excess--
+    this.#places.leave(connection.isExcess)
     connection.closed()
     if (this.#open.size === 0) this.#onEmpty?.()
   }
@@ -409,7 +410,7 @@ export class Connections implements Iterable<Connection> {
   }
 
   /** Lets go of a connection that goes on as something else: how that ends is not for us to say. Who watches it is
-   * still told when it is gone. */
+   * still told when it is gone, and until then it keeps its place. */
   letGo(connection: Connection): void {
     const { socket } = connection
     Reflect.deleteProperty(socket, 'destroySoon')

@@ -6,28 +6,41 @@ import type { TLSSocket } from 'node:tls'
 import { closing } from './client-error.ts'
 import { maxTimerMs } from './clock.ts'
 import { rawOf } from './cut.ts'
+import { excessMs } from './places.ts'
+import type { Places } from './places.ts'
 
 export class Handshakes {
-  /** How many have begun. */
+  /** How many have come. */
   begun = 0
-  /** Each with the way to stop its clock. */
+  readonly #places: Places
+  /** Each with the way to stop its clock, and to give its place back. */
   readonly #open = new Map<Socket, () => void>()
   #onEmpty: (() => void) | undefined
   #empty: Promise<void> | undefined
+
+  constructor(places: Places) {
+    this.#places = places
+  }
 
   get size(): number {
     return this.#open.size
   }
 
-  /** A socket has come.
+  /** A socket has come. Where there is no place for it, it is destroyed; where it is one too many, it has a moment for
+   * the handshake, to be told so as a connection.
    * @param timeoutMs How long it has, in all: node's own time begins anew with every byte. */
   begin(socket: Socket, timeoutMs: number): void {
     this.begun++
-    const timeout = setTimeout(() => socket.destroy(), Math.min(timeoutMs, maxTimerMs)).unref()
+    const place = this.#places.take()
+    if (place === 'none') return void socket.destroy()
+    const isExcess = place === 'excess'
+    const ms = Math.min(timeoutMs, isExcess ? excessMs : maxTimerMs)
+    const timeout = setTimeout(() => socket.destroy(), ms).unref()
     const onClose = (): void => this.#end(socket)
     socket.once('close', onClose)
     this.#open.set(socket, () => {
       clearTimeout(timeout)
+      this.#places.leave(isExcess)
       socket.off('close', onClose)
     })
   }
@@ -70,4 +83,4 @@ export class Handshakes {
   }
 }
 
-const plainRequest = closing('400 Bad Request', 'This port speaks HTTPS.\n')
+const plainRequest = closing(400, 'This port speaks HTTPS.\n')

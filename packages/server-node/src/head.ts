@@ -95,7 +95,8 @@ function speaksOfTheConnection(name: string): boolean {
 
 const statusLines: string[] = []
 
-function statusLineOf(status: number): string {
+/** In node's words, which it also says where it writes a head itself. */
+export function statusLineOf(status: number): string {
   return (statusLines[status] ??= `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? 'unknown'}\r\n`)
 }
 

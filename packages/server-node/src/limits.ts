@@ -6,6 +6,7 @@ import type { ServerOptions as SessionOptions } from 'node:http2'
 
 import { describe } from '@wakerobin/core/adapter'
 
+import { checkNames, checkObject } from './check-options.ts'
 import { maxTimerMs } from './clock.ts'
 
 /** What a client may ask of the server, and how long it may take. `Infinity` turns a limit off. A time of 0 is refused,
@@ -22,8 +23,10 @@ export interface LimitOptions {
    * one is a 413. What no handler reads is dropped up to that length; then the connection ends. 0 for no
    * body at all. Default 1 MiB. */
   bodyBytes?: number
-  /** The most connections at a time. On one above them a request is a 503 with `Retry-After`, whatever it is, and one
-   * that sends nothing is closed after a second. Default: three quarters of the files that the process may have open,
+  /** The most connections at a time, those included that are still in a TLS handshake, and those that go on as something
+   * else, a WebSocket say. On one above them a request is a 503 with `Retry-After`, whatever it is, and one that sends
+   * nothing is closed after a second. Of those there is a tenth as many, but from 10 to 1000; more are closed at once.
+   * Default: three quarters of the files that the process may have open,
    * as Linux says in `/proc/self/limits`; elsewhere `Infinity`. */
   connections?: number
   /** How long the head of a request may take to come, in milliseconds; then it is a 408. A connection on which
@@ -38,7 +41,8 @@ export interface LimitOptions {
    * Default 5 000. */
   keepAliveMs?: number
   /** How long a client may take none of a response that waits for it, in milliseconds; then its connection is
-   * cut. Looked at every quarter of that time. Event streams have a `writeTimeoutMs` of their own, and only that.
+   * cut. Looked at every quarter of that time. Less than a step of the system's send buffer, up to 1.5 MB on Linux, counts
+   * as nothing. Event streams have a `writeTimeoutMs` of their own, and only that.
    * Default 60 000. */
   writeStallMs?: number
   /** How long handlers may take, every `beforeSend` included, in milliseconds; then the answer is a 503,
@@ -68,25 +72,50 @@ export interface LimitOptions {
 export type Limits = Required<LimitOptions>
 
 /** The limits, with the defaults where none are given.
- * @throws {RangeError} When one cannot be used. */
-export function checkLimits(options: LimitOptions): Limits {
-  return {
-    headBytes: checkCount('headBytes', options.headBytes ?? 16 * 1024),
-    headerCount: checkCount('headerCount', options.headerCount ?? 100),
-    targetBytes: checkCount('targetBytes', options.targetBytes ?? 8 * 1024),
-    bodyBytes: checkFromZero('bodyBytes', options.bodyBytes ?? 1024 * 1024),
-    connections: checkCount('connections', options.connections ?? affordableConnections()),
-    headMs: checkTime('headMs', options.headMs ?? 10_000),
-    requestMs: checkTime('requestMs', options.requestMs ?? 60_000),
-    keepAliveMs: checkTime('keepAliveMs', options.keepAliveMs ?? 5_000),
-    writeStallMs: checkTime('writeStallMs', options.writeStallMs ?? 60_000),
-    handlerMs: checkTime('handlerMs', options.handlerMs ?? Infinity),
-    streams: checkCount('streams', options.streams ?? 100),
-    headerListBytes: checkCount('headerListBytes', options.headerListBytes ?? 32 * 1024),
-    resets: checkFromZero('resets', options.resets ?? 50),
-    sessionIdleMs: checkTime('sessionIdleMs', options.sessionIdleMs ?? 60_000),
-    halfClosedMs: checkFromZero('halfClosedMs', options.halfClosedMs ?? 10_000),
+ * @throws {RangeError} When one cannot be used. @throws {TypeError} When there is no such limit. */
+export function checkLimits(options: LimitOptions = {}): Limits {
+  checkObject('limits', options)
+  const {
+    headBytes = 16 * 1024,
+    headerCount = 100,
+    targetBytes = 8 * 1024,
+    bodyBytes = 1024 * 1024,
+    connections = affordableConnections(),
+    headMs = 10_000,
+    requestMs = 60_000,
+    keepAliveMs = 5_000,
+    writeStallMs = 60_000,
+    handlerMs = Infinity,
+    streams = 100,
+    headerListBytes = 32 * 1024,
+    resets = 50,
+    sessionIdleMs = 60_000,
+    halfClosedMs = 10_000,
+  } = options
+  const limits: Limits = {
+    headBytes: checkCount('headBytes', headBytes),
+    headerCount: checkCount('headerCount', headerCount),
+    targetBytes: checkCount('targetBytes', targetBytes),
+    bodyBytes: checkFromZero('bodyBytes', bodyBytes),
+    connections: checkCount('connections', connections),
+    headMs: checkTime('headMs', headMs),
+    requestMs: checkTime('requestMs', requestMs),
+    keepAliveMs: keptTime(checkTime('keepAliveMs', keepAliveMs)),
+    writeStallMs: checkTime('writeStallMs', writeStallMs),
+    handlerMs: checkTime('handlerMs', handlerMs),
+    streams: checkCount('streams', streams),
+    headerListBytes: checkCount('headerListBytes', headerListBytes),
+    resets: checkFromZero('resets', resets),
+    sessionIdleMs: checkTime('sessionIdleMs', sessionIdleMs),
+    halfClosedMs: checkFromZero('halfClosedMs', halfClosedMs),
   }
+  checkNames('limits', options, Object.keys(limits))
+  return limits
+}
+
+/** Clients are told of it, so it is what is kept: node's timer takes no more, and node adds a second to it. */
+function keptTime(ms: number): number {
+  return ms === Infinity ? ms : Math.min(ms, maxTimerMs - 1000)
 }
 
 /** The limits that node's own server keeps, as its options. */

@@ -175,6 +175,23 @@ test('a server that is given to one that does not start is closed', async (t) =>
   assert.equal(given.listening, false)
 })
 
+test('a server that is given to one whose options are wrong is closed', async (t) => {
+  const wrong: ServeOptions[] = [{ limits: { headMs: 0 } }, { port: 1 }, { onError: 5 as never }]
+  for (const options of wrong) {
+    const given = await listening(t, { port: 0 })
+    await assert.rejects(serve('x', { listen: [null as never, { server: given }], ...options }))
+    assert.equal(given.listening, false)
+  }
+})
+
+test('a start that is refused leaves the sockets of the parent process to the next one', async (t) => {
+  process.env.LISTEN_FDS = '1'
+  t.after(() => delete process.env.LISTEN_FDS)
+  await assert.rejects(serve('x', { limits: { headMs: 0 } }), RangeError)
+  await assert.rejects(serve([42 as never], {}), TypeError)
+  assert.equal(process.env.LISTEN_FDS, '1')
+})
+
 test('a server that is given serves as if it were ours: half-closed clients, half heads at the stop, TLS', async (t) => {
   const gate = new Gate()
   const app: Handler = async (conn) => {

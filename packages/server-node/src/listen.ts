@@ -145,9 +145,12 @@ export async function bindAll(binds: readonly Bind[], makeServer: MakeServer): P
   }
 }
 
-/** Closes the servers that were given, whether they were taken over or not. */
-export function closeGiven(binds: readonly Bind[]): void {
-  for (const bind of binds) if ('server' in bind) bind.server.close()
+/** Closes the servers that were given, whether they were taken over or not, and whatever else is wrong.
+ * @param listen What to listen on, before it was looked at or after. */
+export function closeGiven(listen: unknown): void {
+  if (!Array.isArray(listen)) return
+  for (const given of listen as readonly ({ readonly server?: unknown } | null | undefined)[])
+    if (given?.server instanceof NetServer) given.server.close()
 }
 
 async function openTls(bind: Bind, opened: Map<TlsSource, Tls>): Promise<Tls | undefined> {

@@ -544,6 +544,16 @@ describe('run', { concurrency: 3 }, () => {
       'bad-report-signal',
       /^RangeError: Cannot run with the signal "SIGFOO": this system has none\n/,
     ],
+    [
+      'signal-nobody-hears',
+      /^RangeError: Cannot run with the signal "SIGKILL": no process gets to hear of it\n/,
+    ],
+    [
+      'report-signal-nobody-hears',
+      /^RangeError: Cannot run with the signal "SIGSTOP": no process gets to hear of it\n/,
+    ],
+    ['bad-log', /^TypeError: Cannot run with log 5: it must be a function\n/],
+    ['bad-stop', /^TypeError: Cannot run with stopOnUncaught "no": it must be true or false\n/],
     ['bad-grace', /^RangeError: Cannot run with exitGraceMs "x": it must be a number from 0\n/],
   ] as const) {
     test(`an option that cannot be used is exit code 1, with the option and the value (${mode})`, async (t) => {

@@ -6,9 +6,10 @@ import { GuardReport, Swansong } from '@wakerobin/core'
 import type { AppFunction, Listener, StopReason } from '@wakerobin/core'
 import { describe } from '@wakerobin/core/adapter'
 
-import { addressToBind, StartError } from './address.ts'
+import { StartError } from './address.ts'
 import type { Bind } from './address.ts'
 import { maxTimerMs } from './clock.ts'
+import { closeGiven } from './listen.ts'
 import { isServerGuard, plural } from './open-report.ts'
 import type { NodeServer } from './server.ts'
 import { prepare } from './serve.ts'
@@ -60,11 +61,12 @@ export const run: AppFunction<RunOptions, Promise<ShutdownReport | undefined>> =
   let forget: () => void
   try {
     checkRunOptions(options)
-    binds = addressToBind(options, process.env)
-    server = prepare(app, { ...options, swansong: options.swansong ?? reportingSwansong() })
+    const { swansong = reportingSwansong() } = options
+    ;({ server, binds } = prepare(app, { ...options, swansong }))
     // Before init: a stop that comes during it must find somebody at home.
     forget = listen(server, options, log)
   } catch (error) {
+    closeGiven(options.listen)
     printFailure(error)
     exitSoon(options)
     return undefined
@@ -150,19 +152,32 @@ function safely(log: (line: string) => void): (line: string) => void {
 }
 
 /** @throws {TypeError | RangeError} When one cannot be used. */
-function checkRunOptions({ signals = [], reportSignal, exitGraceMs = 0 }: RunOptions): void {
+function checkRunOptions(options: RunOptions): void {
+  const { signals = [], reportSignal = null, stopOnUncaught = true, exitGraceMs = 0, log } = options
   if (!Array.isArray(signals))
     throw new TypeError(`Cannot run with signals ${describe(signals)}: expected an array of names`)
-  for (const signal of [...signals, ...(reportSignal ? [reportSignal] : [])]) {
+  for (const signal of [...signals, ...(reportSignal === null ? [] : [reportSignal])]) {
     if (!Object.hasOwn(constants.signals, signal))
       throw new RangeError(`Cannot run with the signal ${describe(signal)}: this system has none`)
+    if (unheard.includes(signal))
+      throw new RangeError(`Cannot run with the signal "${signal}": no process gets to hear of it`)
+  }
+  if (typeof stopOnUncaught !== 'boolean') {
+    throw new TypeError(
+      `Cannot run with stopOnUncaught ${describe(stopOnUncaught)}: it must be true or false`,
+    )
   }
   if (!(typeof exitGraceMs === 'number' && exitGraceMs >= 0)) {
     throw new RangeError(
       `Cannot run with exitGraceMs ${describe(exitGraceMs)}: it must be a number from 0`,
     )
   }
+  if (log !== undefined && typeof log !== 'function')
+    throw new TypeError(`Cannot run with log ${describe(log)}: it must be a function`)
 }
+
+/** The system ends or halts the process itself: signal(7). */
+const unheard: readonly string[] = ['SIGKILL', 'SIGSTOP']
 
 function printFailure(error: unknown): void {
   process.exitCode = 1

@@ -160,6 +160,7 @@ test('[stopping 3.14] an option that cannot be used is refused, with its name, t
     [NaN, 'NaN'],
     ['5', '"5"'],
     [true, 'true'],
+    [null, 'null'],
     [{}, 'a plain object'],
   ]
   for (const [value, shown] of bad) {
@@ -182,6 +183,30 @@ test('[stopping 3.14] an option that cannot be used is refused, with its name, t
       `Cannot serve with shutdown.streamsPerBatch ${shown}: it must be a number from 1`,
     )
   }
+})
+
+test('[stopping 3.14] an option that there is not, or of the wrong kind, is refused', async (t) => {
+  const wrong: [options: object, message: string | RegExp][] = [
+    [{ onError: 5 }, 'onError 5: it must be a function'],
+    [{ swansong: {} }, 'swansong a plain object: it must be a Swansong'],
+    [{ http2: 1 }, 'http2 1: it must be true or false'],
+    [{ limits: null }, 'limits null: it must be an object of options'],
+    [{ shutdown: null }, 'shutdown null: it must be an object of options'],
+    [{ http2: null }, 'http2 null: it must be true or false'],
+    [{ limits: 5 }, 'limits 5: it must be an object of options'],
+    [{ limits: [] }, 'limits an array of 0: it must be an object of options'],
+    [{ shutdown: 'now' }, 'shutdown "now": it must be an object of options'],
+    [{ limits: { bodyByte: 5 } }, /limits\.bodyByte: there is no such option; .*\bbodyBytes\b/],
+    [{ shutdown: { deadline: 5 } }, /shutdown\.deadline: there is .*; .*\bdeadlineMs, hook/],
+  ]
+  for (const [options, message] of wrong)
+    await assert.rejects(serve('x', { ...local, ...options }), {
+      name: 'TypeError',
+      message: typeof message === 'string' ? `Cannot serve with ${message}` : message,
+    })
+  const none = { limits: { connections: undefined, bodyByte: undefined }, shutdown: undefined }
+  const server = await serve('x', { ...local, ...(none as object) })
+  t.after(() => server.shutDown())
 })
 
 test('what is no handler is refused before anything is bound', async () => {

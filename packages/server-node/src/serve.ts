@@ -5,16 +5,18 @@ import { Swansong } from '@wakerobin/core'
 import { compile, describe, StateMap } from '@wakerobin/core/adapter'
 
 import { addressToBind } from './address.ts'
-import type { AddressOptions } from './address.ts'
+import type { AddressOptions, Bind } from './address.ts'
+import { checkNames, checkObject } from './check-options.ts'
 import { reportOnStderr } from './report.ts'
 import type { Hook, HookOptions, HookPhase } from './hooks.ts'
 import { checkLimits } from './limits.ts'
 import type { LimitOptions } from './limits.ts'
+import { closeGiven } from './listen.ts'
 import type { OpenReport } from './open-report.ts'
 import type { Phase } from './phase.ts'
 import { NodeServer } from './server.ts'
 import { defaultTimes } from './shutdown.ts'
-import type { ShutdownReport, ShutdownTimes } from './shutdown.ts'
+import type { ShutdownReport } from './shutdown.ts'
 
 /** How `serve` serves. */
 export interface ServeOptions extends AddressOptions {
@@ -72,7 +74,8 @@ export interface ServerHandle extends AsyncDisposable {
   shutDown(): Promise<ShutdownReport>
   /** Reads every certificate anew, from its files or from the function that gives it: new connections get the new
    * one, open ones keep theirs. Files are looked at without this too: see `checkFilesMs` of `tls`.
-   * @throws {Error} When one cannot be used: the former one is kept then. */
+   * @throws {Error} When one cannot be used, or options have changed that a running server does not take: the former
+   * one is kept then. */
   reloadTls(): Promise<void>
   /** Calls back at the stop: see the function of that name. */
   onShutdown(phase: HookPhase, hook: Hook, options?: HookOptions): Disposable
@@ -90,13 +93,13 @@ export interface ServerHandle extends AsyncDisposable {
  * await server.shutDown()
  * ```
  * @throws {StartError} When an address is not valid or cannot be bound, or a certificate cannot be used.
- * @throws {TypeError} When something in the app is no handler. */
+ * @throws {TypeError} When something in the app is no handler, or an option is no option, or of the wrong kind.
+ * @throws {RangeError} When the number of an option is out of bounds. */
 export const serve: AppFunction<ServeOptions, Promise<ServerHandle>> = async (
   app: unknown,
   options: ServeOptions = {},
 ) => {
-  const binds = addressToBind(options, process.env)
-  const server = prepare(app, options)
+  const { server, binds } = prepare(app, options)
   await server.start(binds)
   const { url, listeners, swansong, shutdown } = server
   const shutDown = (): Promise<ShutdownReport> => shutdown.begin({ kind: 'call' })
@@ -116,20 +119,32 @@ export const serve: AppFunction<ServeOptions, Promise<ServerHandle>> = async (
   }
 }
 
-/** Compiles the app and makes its server, which is not started yet. */
-export function prepare(app: unknown, options: ServeOptions): NodeServer {
-  const swansong = options.swansong ?? new Swansong()
-  const onError = options.onError ?? reportOnStderr
-  const { shutdown = {} } = options
-  const limits = checkLimits(options.limits ?? {})
+/** Compiles the app and makes its server, which is not started yet, and says where it is to listen. */
+export function prepare(
+  app: unknown,
+  options: ServeOptions,
+): { readonly server: NodeServer; readonly binds: readonly Bind[] } {
+  try {
+    const server = makeServer(app, options)
+    // Last: sockets of the parent process are there for another one, where this one does not start.
+    return { server, binds: addressToBind(options, process.env) }
+  } catch (error) {
+    closeGiven(options.listen)
+    throw error
+  }
+}
+
+function makeServer(app: unknown, options: ServeOptions): NodeServer {
+  const { swansong = new Swansong(), onError = reportOnStderr, http2 = true } = options
+  if (!(swansong instanceof Swansong))
+    throw new TypeError(`Cannot serve with swansong ${describe(swansong)}: it must be a Swansong`)
+  if (typeof onError !== 'function')
+    throw new TypeError(`Cannot serve with onError ${describe(onError)}: it must be a function`)
+  const limits = checkLimits(options.limits)
   const settings = {
     limits,
-    http2: checkBoolean('http2', options.http2 ?? true),
-    ...checkTimes(shutdown),
-    lingerMs: checkAtLeastZero('shutdown.lingerMs', shutdown.lingerMs ?? 500),
-    headTimeoutMs: checkAtLeastZero('shutdown.headTimeoutMs', shutdown.headTimeoutMs ?? 500),
-    streamsPerBatch: checkAtLeastOne('shutdown.streamsPerBatch', shutdown.streamsPerBatch ?? 500),
-    batchIntervalMs: checkAtLeastZero('shutdown.batchIntervalMs', shutdown.batchIntervalMs ?? 50),
+    http2: checkBoolean('http2', http2),
+    ...checkShutdown(options.shutdown),
   }
   const program = compile(app, 'app', onError)
   const { onError: report } = program
@@ -142,29 +157,48 @@ export function prepare(app: unknown, options: ServeOptions): NodeServer {
   return new NodeServer(program, context, settings)
 }
 
-/** The times of a stop, with the defaults where none are given.
- * @throws {RangeError} When one is no number from 0. */
-export function checkTimes(options: ShutdownOptions): ShutdownTimes {
-  const timeOf = (name: keyof ShutdownTimes): number =>
-    checkAtLeastZero(`shutdown.${name}`, options[name] ?? defaultTimes[name])
-  return {
-    drainDelayMs: timeOf('drainDelayMs'),
-    deadlineMs: timeOf('deadlineMs'),
-    hookTimeoutMs: timeOf('hookTimeoutMs'),
+/** The times and numbers of a stop, with the defaults where none are given.
+ * @throws {RangeError} When one is out of bounds. @throws {TypeError} When there is no such option. */
+export function checkShutdown(options: ShutdownOptions = {}): Required<ShutdownOptions> {
+  checkObject('shutdown', options)
+  const {
+    drainDelayMs = defaultTimes.drainDelayMs,
+    deadlineMs = defaultTimes.deadlineMs,
+    hookTimeoutMs = defaultTimes.hookTimeoutMs,
+    lingerMs = 500,
+    headTimeoutMs = 500,
+    streamsPerBatch = 500,
+    batchIntervalMs = 50,
+  } = options
+  const checked = {
+    drainDelayMs: fromZero('drainDelayMs', drainDelayMs),
+    deadlineMs: fromZero('deadlineMs', deadlineMs),
+    hookTimeoutMs: fromZero('hookTimeoutMs', hookTimeoutMs),
+    lingerMs: fromZero('lingerMs', lingerMs),
+    headTimeoutMs: fromZero('headTimeoutMs', headTimeoutMs),
+    streamsPerBatch: fromOne('streamsPerBatch', streamsPerBatch),
+    batchIntervalMs: fromZero('batchIntervalMs', batchIntervalMs),
   }
+  checkNames('shutdown', options, Object.keys(checked))
+  return checked
+}
+
+function fromZero(option: keyof ShutdownOptions, value: number): number {
+  return check(option, value, 0)
+}
+
+function fromOne(option: keyof ShutdownOptions, value: number): number {
+  return check(option, value, 1)
+}
+
+function check(option: keyof ShutdownOptions, value: number, least: number): number {
+  if (typeof value === 'number' && value >= least) return value
+  throw new RangeError(
+    `Cannot serve with shutdown.${option} ${describe(value)}: it must be a number from ${least}`,
+  )
 }
 
 function checkBoolean(option: string, value: boolean): boolean {
   if (typeof value === 'boolean') return value
   throw new TypeError(`Cannot serve with ${option} ${describe(value)}: it must be true or false`)
-}
-
-function checkAtLeastZero(option: string, value: number): number {
-  if (typeof value === 'number' && value >= 0) return value
-  throw new RangeError(`Cannot serve with ${option} ${describe(value)}: it must be a number from 0`)
-}
-
-function checkAtLeastOne(option: string, value: number): number {
-  if (typeof value === 'number' && value >= 1) return value
-  throw new RangeError(`Cannot serve with ${option} ${describe(value)}: it must be a number from 1`)
 }

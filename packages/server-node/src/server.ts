@@ -33,6 +33,7 @@ import type { Bound } from './listen.ts'
 import { makeHttpServer } from './make-http-server.ts'
 import { serverGuardLabel } from './open-report.ts'
 import type { OpenWork } from './open-report.ts'
+import { Places } from './places.ts'
 import { refuse, refuseStream } from './refuse.ts'
 import { Requests } from './requests.ts'
 import { keepAliveFieldsOf } from './head.ts'
@@ -55,7 +56,7 @@ export interface ServerSettings extends ShutdownTimes {
 export class NodeServer implements Part {
   readonly shutdown: Shutdown
   readonly #connections: Connections
-  readonly #handshakes: Handshakes = new Handshakes()
+  readonly #handshakes: Handshakes
   readonly #bodies: ActiveBodies = new ActiveBodies()
   /** Resolves when nothing of this server is open any more. */
   readonly #closed: Promise<void>
@@ -96,7 +97,9 @@ export class NodeServer implements Part {
       keepAliveFields: keepAliveFieldsOf(keepAliveMs),
     }
     this.#settings = settings
-    this.#connections = new Connections(halfClosedMs, connections)
+    const places = new Places(connections)
+    this.#connections = new Connections(halfClosedMs, places)
+    this.#handshakes = new Handshakes(places)
     this.#requests = new Requests(program, settings.limits.handlerMs)
     this.#upgrades = new Upgrades(program, this.#connections, context.swansong)
     this.#http1 = new Http1Responder(this.#upgrades)
@@ -212,6 +215,7 @@ export class NodeServer implements Part {
   #accept(socket: Socket, bound: Bound): void {
     if (this.#connections.has(socket)) return // given back to node: see upgrade.ts
     const connection = this.#connections.add(socket, bound)
+    if (connection === undefined) return
     // Taken in by the system in the moment in which the listener was closed.
     if (this.#isRefusing) return void socket.destroy()
     if (this.#isEnding)

@@ -22,6 +22,7 @@ import type { TestContext } from 'node:test'
 import { RawClient, until } from '../fixtures/harness.ts'
 import { serve } from './serve.ts'
 import type { ServeOptions, ServerHandle } from './serve.ts'
+import { SocketFile } from './socket-file.ts'
 
 const inUse = 'a server listens on it; stop that one, or choose another path'
 
@@ -169,6 +170,15 @@ test('a path that cannot be made is a StartError that says why, and leaves nothi
   await refused(join(folder, 'none', 'app.sock'), 'there is no such folder')
   await refused(join(folder, 'x'.repeat(110)), /: a path of a socket has 10[37] bytes at most$/)
   assert.deepEqual(readdirSync(folder), [])
+  // Short enough itself, and not the name under which it is made.
+  const deep = join(folder, 'x'.repeat(96 - Buffer.byteLength(folder)))
+  mkdirSync(deep)
+  await refused(
+    join(deep, 'a'),
+    /: a path of a socket has 10[37] bytes at most, and at first it is made as .+\/\.[\da-f]{10}$/,
+  )
+  assert.deepEqual([readdirSync(deep), readdirSync(folder).length], [[], 1])
+  rmSync(deep, { recursive: true })
   chmodSync(folder, 0o555)
   if (process.getuid?.() === 0) process.seteuid!(65_534) // a mode does not keep root out
   try {
@@ -177,6 +187,13 @@ test('a path that cannot be made is a StartError that says why, and leaves nothi
     if (process.getuid?.() === 0) process.seteuid!(0)
     chmodSync(folder, 0o755)
   }
+})
+
+test('what has failed is said also where the file of the socket was taken away meanwhile', async (t) => {
+  const folder = folderOf(t)
+  const path = join(folder, 'app.sock')
+  const binding = SocketFile.bind(path, undefined, async () => {})
+  await assert.rejects(binding, { code: 'ENOENT', syscall: 'link' })
 })
 
 test('the dead socket of somebody else that may not be connected to, or removed, is left alone', async (t) => {

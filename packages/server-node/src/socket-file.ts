@@ -1,7 +1,7 @@
 /** The file of a Unix socket, which outlives a server that dies. */
 
 import { randomBytes } from 'node:crypto'
-import { chmodSync, existsSync, linkSync, lstatSync, renameSync, unlinkSync } from 'node:fs'
+import { chmodSync, existsSync, linkSync, lstatSync, renameSync, rmSync, unlinkSync } from 'node:fs'
 import type { BigIntStats } from 'node:fs'
 import { connect } from 'node:net'
 import { dirname, join, resolve } from 'node:path'
@@ -30,19 +30,19 @@ export class SocketFile {
     mode: number | undefined,
     listen: (path: string) => Promise<void>,
   ): Promise<SocketFile> {
-    if (Buffer.byteLength(path) > longest)
-      throw new Error(`a path of a socket has ${longest} bytes at most`)
     const folder = dirname(path)
+    const hidden = hiddenNameIn(folder)
+    checkLength(path)
+    checkLength(hidden, `, and at first it is made as ${hidden}`)
     // libuv says EACCES for it, as Windows does.
     if (!existsSync(folder)) throw new Error('there is no such folder')
-    const hidden = hiddenNameIn(folder)
     await listen(hidden)
     try {
       if (mode !== undefined) chmodSync(hidden, mode)
       while (!isDone(() => linkSync(hidden, path), 'EEXIST')) await removeDead(path)
       return new SocketFile(path)
     } finally {
-      unlinkSync(hidden)
+      rmSync(hidden, { force: true }) // it may be gone: the folder is anybody's who may write there
     }
   }
 
@@ -58,6 +58,12 @@ export class SocketFile {
 
 /** What fits into `sun_path`, with a zero byte behind it: unix(7); 104 bytes where the system is BSD's. */
 const longest = process.platform === 'linux' ? 107 : 103
+
+/** @param why Why this is the path. */
+function checkLength(path: string, why = ''): void {
+  if (Buffer.byteLength(path) > longest)
+    throw new Error(`a path of a socket has ${longest} bytes at most${why}`)
+}
 
 function hiddenNameIn(folder: string): string {
   return join(folder, `.${randomBytes(5).toString('hex')}`)

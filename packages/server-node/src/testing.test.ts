@@ -38,6 +38,14 @@ test('[stopping 7.9] an advance over all times at once goes through every one of
   await rejected
 })
 
+test('[stopping 3.14] testShutdown refuses the options that a server refuses', () => {
+  assert.throws(() => testShutdown('x', { shutdown: { deadline: 5 } as never }), {
+    name: 'TypeError',
+    message: /^Cannot serve with shutdown\.deadline: there is no such option; there are drainDelay/,
+  })
+  assert.throws(() => testShutdown('x', { shutdown: { lingerMs: -1 } }), RangeError)
+})
+
 test('[stopping 7.10] what the deadline cuts rejects where nothing of the response had come, else it isCut', async () => {
   const test = testShutdown(
     (conn) => {

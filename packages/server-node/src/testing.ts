@@ -11,7 +11,7 @@ import type { Clock } from './clock.ts'
 import type { Hook, HookOptions, HookPhase } from './hooks.ts'
 import type { OpenReport, OpenWork } from './open-report.ts'
 import type { Phase } from './phase.ts'
-import { checkTimes } from './serve.ts'
+import { checkShutdown } from './serve.ts'
 import type { ShutdownOptions } from './serve.ts'
 import { Shutdown } from './shutdown.ts'
 import type { Part, ShutdownReport, Tally } from './shutdown.ts'
@@ -55,11 +55,11 @@ export class TestShutdown {
   readonly #shutdown: Shutdown
 
   /** Use `testShutdown(app)`, which also checks the tuple. */
-  constructor(app: unknown, { shutdown = {}, ...options }: TestShutdownOptions) {
+  constructor(app: unknown, { shutdown, ...options }: TestShutdownOptions) {
     const cuttable = new CuttableApp(app, options)
     this.app = cuttable
     this.#shutdown = Shutdown.of(cuttable.swansong, this.#clock)
-    this.#shutdown.join(cuttable, checkTimes(shutdown))
+    this.#shutdown.join(cuttable, checkShutdown(shutdown))
   }
 
   get phase(): Phase {

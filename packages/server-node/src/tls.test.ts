@@ -278,6 +278,75 @@ test('reloadTls asks the function again, one call after the other', async (t) =>
   assert.equal(await shownBy(t, server), 'second')
 })
 
+test('reloadTls takes the callbacks of the function, too, and how often its files are looked at', async (t) => {
+  const timers = timersOf(t)
+  const choosing = ({ cert, key }: typeof first): TlsOptions => ({
+    SNICallback: (_name, done) => done(null, createSecureContext({ cert, key })),
+  })
+  const { certFile, keyFile } = folderOf(t)
+  const files = { certFile, keyFile }
+  const given: TlsOptions[] = [
+    choosing(first),
+    choosing(second),
+    inMemory,
+    { ...files, checkFilesMs: 500 },
+    { ...files, ...choosing(second), checkFilesMs: 700 },
+  ]
+  const server = await start(t, 'hello', { tls: () => given.shift()! })
+  assert.equal(await shownBy(t, server), 'first')
+  await server.handle.reloadTls()
+  assert.equal(await shownBy(t, server), 'second')
+  await server.handle.reloadTls()
+  assert.equal(await shownBy(t, server), 'first', 'without a callback')
+  assert.deepEqual([...timers.keys()], [])
+  await server.handle.reloadTls()
+  assert.deepEqual([...timers.keys()], [500])
+  await server.handle.reloadTls()
+  assert.equal(await shownBy(t, server), 'second')
+  assert.deepEqual([...timers.keys()], [500, 700])
+})
+
+test('reloadTls takes the pre-shared keys of the function', async (t) => {
+  const psk = { ciphers: 'PSK', minVersion: 'TLSv1.2', maxVersion: 'TLSv1.2' } as const
+  const keys = [Buffer.from('first key'), Buffer.from('second key')]
+  const tls = (): TlsOptions => {
+    const key = keys.shift()!
+    return { ...psk, pskCallback: () => key }
+  }
+  const server = await start(t, 'hello', { tls })
+  const isKnown = async (key: string): Promise<boolean> => {
+    const pskCallback = () => ({ psk: Buffer.from(key), identity: 'me' })
+    const options = { ...psk, pskCallback, checkServerIdentity: () => undefined }
+    const client = await dial(t, server, options).catch(() => undefined)
+    return (await client?.get('/').response())?.body === 'hello'
+  }
+  assert.deepEqual([await isKnown('first key'), await isKnown('second key')], [true, false])
+  await server.handle.reloadTls()
+  assert.deepEqual([await isKnown('first key'), await isKnown('second key')], [false, true])
+})
+
+test('reloadTls refuses what a running server does not take, and keeps the former certificate', async (t) => {
+  const changes: [TlsOptions, string][] = [
+    [{ requestCert: true }, 'requestCert of tls from false to true'],
+    [{ rejectUnauthorized: false }, 'rejectUnauthorized of tls from true to false'],
+    [{ pskIdentityHint: 'me' }, 'pskIdentityHint of tls from undefined to me'],
+    [{ pskCallback: () => null }, 'pskCallback of tls from undefined to a function'],
+  ]
+  let change: TlsOptions = {}
+  const server = await start(t, 'hello', { tls: () => ({ ...inMemory, ...change }) })
+  for (const [changed, what] of changes) {
+    change = { ...changed, cert: second.cert, key: second.key }
+    await assert.rejects(server.handle.reloadTls(), {
+      name: 'TypeError',
+      message: `Cannot change ${what} without a restart`,
+    })
+    assert.equal(await shownBy(t, server), 'first')
+  }
+  change = { requestCert: false, rejectUnauthorized: true, cert: second.cert, key: second.key }
+  await server.handle.reloadTls()
+  assert.equal(await shownBy(t, server), 'second')
+})
+
 test('of several listeners each reads its own, and one that fails does not keep the others', async (t) => {
   const bad = folderOf(t)
   const good = folderOf(t)

@@ -3,7 +3,7 @@
 import { readFile } from 'node:fs/promises'
 import type { ServerOpts } from 'node:net'
 import { createSecureContext } from 'node:tls'
-import type { TlsOptions as NodeTlsOptions, Server as TlsServer } from 'node:tls'
+import type { SecureContext, TlsOptions as NodeTlsOptions, Server as TlsServer } from 'node:tls'
 
 import { describe } from '@wakerobin/core/adapter'
 
@@ -29,7 +29,9 @@ export interface TlsOptions extends Omit<
   handshakeTimeoutMs?: number
 }
 
-/** TLS options, or a function of yours that gets them: it is called at the start, and by `handle.reloadTls()`. */
+/** TLS options, or a function of yours that gets them: it is called at the start, and by `handle.reloadTls()`. All that
+ * it returns then holds for new connections, but `requestCert`, `rejectUnauthorized`, `enableTrace`, `pskIdentityHint` and
+ * whether there is a `pskCallback`: those must not change. */
 export type TlsSource = TlsOptions | (() => TlsOptions | Promise<TlsOptions>)
 
 /** Options as node takes them. */
@@ -52,6 +54,7 @@ export class Tls implements Disposable {
   /** What was in the files when they could not be used. */
   #broken: string | undefined
   #isReported = false
+  #isOver = false
   #timer: NodeJS.Timeout | undefined
   /** Resolves when the last reload is over. */
   #reloaded: Promise<unknown> = Promise.resolve()
@@ -59,9 +62,7 @@ export class Tls implements Disposable {
   private constructor(source: TlsSource, settings: TlsSettings) {
     this.#source = source
     this.#settings = settings
-    if (settings.files === undefined || settings.checkFilesMs === 0) return
-    const check = (): Promise<void> => this.#check()
-    this.#timer = setInterval(check, Math.min(settings.checkFilesMs, maxTimerMs)).unref()
+    this.#watch()
   }
 
   /** @throws What is wrong with the options or the files. */
@@ -69,8 +70,20 @@ export class Tls implements Disposable {
     return new Tls(source, await readTls(source))
   }
 
+  /** For the making of a server. Node keeps its callbacks for good: these ask those that were read last. */
   get options(): SecureOptions {
-    return this.#settings.options
+    const options = { ...this.#settings.options }
+    if (options.SNICallback !== undefined || typeof this.#source === 'function')
+      options.SNICallback = (name, done) => this.#chooseContext(name, done)
+    if (options.pskCallback !== undefined)
+      options.pskCallback = (...args) => this.#settings.options.pskCallback!(...args)
+    return options
+  }
+
+  #chooseContext(name: string, done: (error: Error | null, context?: SecureContext) => void): void {
+    const { SNICallback } = this.#settings.options
+    if (SNICallback === undefined) done(null)
+    else SNICallback(name, done)
   }
 
   get handshakeTimeoutMs(): number {
@@ -92,8 +105,19 @@ export class Tls implements Disposable {
   }
 
   #use(settings: TlsSettings): void {
+    checkFixed(this.#settings.options, settings.options)
     for (const server of this.#servers) server.setSecureContext(settings.options)
     this.#settings = settings
+    this.#watch()
+  }
+
+  /** Looks at the files, where there are any, as often as the settings say. */
+  #watch(): void {
+    clearInterval(this.#timer)
+    const { files, checkFilesMs } = this.#settings
+    if (files === undefined || checkFilesMs === 0 || this.#isOver) return
+    const check = (): Promise<void> => this.#check()
+    this.#timer = setInterval(check, Math.min(checkFilesMs, maxTimerMs)).unref()
   }
 
   async #check(): Promise<void> {
@@ -122,6 +146,7 @@ export class Tls implements Disposable {
 
   /** Looks at the files no more. */
   [Symbol.dispose](): void {
+    this.#isOver = true
     clearInterval(this.#timer)
   }
 }
@@ -153,6 +178,28 @@ async function readTls(source: TlsSource): Promise<TlsSettings> {
     })
   }
   return { options: secure, handshakeTimeoutMs, checkFilesMs, files: filesOf(contents) }
+}
+
+/** What node's servers take at their start alone, as they take it. */
+function fixedOf(options: SecureOptions): Readonly<Record<string, unknown>> {
+  return {
+    requestCert: options.requestCert === true,
+    rejectUnauthorized: options.rejectUnauthorized !== false,
+    enableTrace: options.enableTrace === true,
+    pskIdentityHint: options.pskIdentityHint,
+    pskCallback: options.pskCallback === undefined ? undefined : 'a function',
+  }
+}
+
+/** @throws {TypeError} When something has changed that a server which runs does not take. */
+function checkFixed(former: SecureOptions, options: SecureOptions): void {
+  const before = fixedOf(former)
+  for (const [name, value] of Object.entries(fixedOf(options))) {
+    if (value === before[name]) continue
+    throw new TypeError(
+      `Cannot change ${name} of tls from ${String(before[name])} to ${String(value)} without a restart`,
+    )
+  }
 }
 
 function checkNumber(name: string, value: number, least: number): void {

@@ -8,7 +8,7 @@ import type { Server, ServerOptions } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 
-import { reasonPhrase, Swansong } from '@wakerobin/core'
+import { Swansong } from '@wakerobin/core'
 import type { Conn, Upgrade } from '@wakerobin/core'
 import { askedPlaceOf, failConn, finalize } from '@wakerobin/core/adapter'
 import type { FinalResponse, Program, Upgrader } from '@wakerobin/core/adapter'
@@ -18,6 +18,7 @@ import { badRequest, notImplemented } from './client-error.ts'
 import { isFinished } from './connections.ts'
 import type { Connection, Connections } from './connections.ts'
 import type { Exchange } from './exchange.ts'
+import { statusLineOf } from './head.ts'
 import { upgradeGuardLabel } from './open-report.ts'
 import { settle } from './respond.ts'
 
@@ -325,10 +326,10 @@ function finalOf(conn: Conn, { onError }: Exchange): FinalResponse | undefined {
 
 /** By hand: node would add what is none of a switch's. */
 function headOf({ status, rawHeaders }: FinalResponse): string {
-  const lines = [`HTTP/1.1 ${status} ${reasonPhrase(status)}`]
+  let text = statusLineOf(status)
   for (let at = 0; at < rawHeaders.length; at += 2)
-    lines.push(`${rawHeaders[at]}: ${rawHeaders[at + 1]}`)
-  return `${lines.join('\r\n')}\r\n\r\n`
+    text += `${rawHeaders[at]}: ${rawHeaders[at + 1]}\r\n`
+  return `${text}\r\n`
 }
 
 /** Without the query, which may hold what is not for everybody. */
