@@ -29,7 +29,8 @@ for (const [kind, options] of Object.entries(kinds)) {
     reopen: () => fileLog(folders.at(-1)!, options),
     openBounded: (maxEvents: number) => open({ ...options, maxEvents }),
   }
-  for (const { name, run } of eventLogConformance(make)) test(`a log in files ${kind}: ${name}`, run)
+  for (const { name, run } of eventLogConformance(make))
+    test(`a log in files ${kind}: ${name}`, run)
 }
 
 const bounded = {

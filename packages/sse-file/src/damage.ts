@@ -29,6 +29,6 @@ function messageOf({ kind, path, offset, bytes, events, after }: Omit<Damage, 'm
   if (kind === 'torn')
     return `Event log ${path}: cut a torn end of ${bytes} bytes at byte ${offset}, after the event ${after}`
   if (kind === 'missing')
-    return `Event log ${path}: ${lost} missing before it, after the event ${after}`
+    return `Event log ${path}: ${lost} missing behind it, after the event ${after}`
   return `Event log ${path}: passing over ${bytes} corrupt bytes at byte ${offset}: ${lost} lost after the event ${after}`
 }

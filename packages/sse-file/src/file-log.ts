@@ -181,9 +181,10 @@ class FileLog implements EventLog {
     try {
       if (this.#isRagged) await this.#cut(this.#last.bytes)
       if (this.#isDirty && this.#options.fsync !== 'never') await dataSync(this.#file)
-      await close(this.#file)
+    } catch (error) {
+      throw errorOf('close', this.#folder, error)
     } finally {
-      this.#lock.release()
+      await close(this.#file).finally(() => this.#lock.release())
     }
   }
 
@@ -358,20 +359,20 @@ class FileLog implements EventLog {
     if (this.#closing !== undefined) return // which does it
     this.#syncTimer ??= setTimeout(() => {
       this.#syncTimer = undefined
-      this.#syncing ??= this.#sync().finally(() => (this.#syncing = undefined))
+      this.#syncing ??= this.#sync()
     }, this.#options.fsyncIntervalMs).unref()
   }
 
   async #sync(): Promise<void> {
-    if (!this.#isDirty) return
     this.#isDirty = false
     try {
       await dataSync(this.#file)
     } catch (error) {
       this.#isDirty = true
-      this.#syncSoon()
       this.#report(errorOf('force to the disk', this.#folder, error))
     }
+    this.#syncing = undefined
+    if (this.#isDirty) this.#syncSoon() // also what was added meanwhile
   }
 
   // ----------------------------------------------------------------------------------------- bounds

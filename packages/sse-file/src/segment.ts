@@ -103,8 +103,10 @@ export class Segment {
     } finally {
       await file.close()
     }
-    if (events.length === 0) walk.pass(last + 1, this.bytes)
-    return events
+    if (events.length > 0) return events
+    if (offset < this.bytes) walk.miss(offset)
+    walk.pass(last + 1, this.bytes)
+    return []
   }
 
   /** From where to read for what is after an event: the count of an event before that, and where what follows it begins. */
@@ -148,8 +150,13 @@ class Walk {
       const count = countOf(buffer, start, end)
       if (count > this.previous) return count
     }
-    this.#hole ??= from + start
+    this.miss(from + start)
     return undefined
+  }
+
+  /** What begins there is nothing of ours. */
+  miss(offset: number): void {
+    this.#hole ??= offset
   }
 
   /** Goes on to an event, past what is before it. */
