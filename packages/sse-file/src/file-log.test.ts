@@ -1,12 +1,11 @@
 import assert from 'node:assert/strict'
-import { execFileSync } from 'node:child_process'
 import { readFileSync, statSync, writeFileSync } from 'node:fs'
 import fs from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { fileURLToPath } from 'node:url'
 
 import { segmentsOf, tempFolder } from '../fixtures/folder.ts'
+import { startProgram } from '../fixtures/program.ts'
 import { add, pagesOf, readAll } from '../fixtures/read-all.ts'
 import { fileLog } from './file-log.ts'
 import type { FileLogOptions } from './options.ts'
@@ -219,14 +218,8 @@ test('a line of the file is a checksum, the id, the time, and the event as JSON'
   assert.deepEqual(JSON.parse(json!), ['data: hello\n\n', ['plants']])
 })
 
-test('an open log, also one that is followed, does not keep the process alive', (t) => {
-  const program = fileURLToPath(new URL('../fixtures/leaves-it-open.ts', import.meta.url))
-  const flags = process.execArgv.filter((flag) => !flag.startsWith('--test'))
-  const env = { ...process.env, NODE_V8_COVERAGE: undefined, NODE_TEST_CONTEXT: undefined }
-  const printed = execFileSync(process.execPath, [...flags, program, tempFolder(t)], {
-    env,
-    encoding: 'utf8',
-    timeout: 20_000,
-  })
-  assert.equal(printed, 'added\n')
+test('an open log, also one that is followed, does not keep the process alive', async (t) => {
+  const program = startProgram(t, 'leaves-it-open.ts', [tempFolder(t)])
+  assert.equal(await program.closed, 0, program.errors())
+  assert.equal(program.printed(), 'added\n')
 })

@@ -1,14 +1,13 @@
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { test, type TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
 
 import type { LogRecord } from '@wakerobin/sse'
 
 import { tempFolder } from '../fixtures/folder.ts'
 import { killOptions, numbersOf } from '../fixtures/numbered-text.ts'
+import { startProgram } from '../fixtures/program.ts'
 import { fileLog } from './file-log.ts'
 import type { Damage } from './damage.ts'
 
@@ -16,7 +15,6 @@ const rounds = Number(process.env['WAKEROBIN_KILLS'] ?? 20)
 /** As many logs as are killed at a time. */
 const lanes = 4
 const policies = ['never', 'interval', 'each'] as const
-const appender = fileURLToPath(new URL('../fixtures/appender.ts', import.meta.url))
 
 test(`whatever a log has acknowledged outlives kill -9, whole and in order (${rounds} times)`, async (t) => {
   const totals = await Promise.all(
@@ -98,23 +96,14 @@ async function addUntilKilled(
   policy: string,
   round: number,
 ): Promise<[id: string, number: number][]> {
-  const flags = process.execArgv.filter((flag) => !flag.startsWith('--test'))
-  const child = spawn(process.execPath, [...flags, appender, folder, policy, String(round)], {
-    stdio: ['ignore', 'pipe', 'pipe'],
-    env: { ...process.env, NODE_V8_COVERAGE: undefined, NODE_TEST_CONTEXT: undefined },
-  })
-  t.after(() => child.kill('SIGKILL'))
-  const closed = once(child, 'close')
-  let [printed, errors] = ['', '']
-  child.stderr.setEncoding('utf8').on('data', (text: string) => (errors += text))
-  child.stdout.setEncoding('utf8').on('data', (text: string) => (printed += text))
+  const program = startProgram(t, 'appender.ts', [folder, policy, String(round)])
+  const { process: child, closed } = program
   // Sometimes before it has added anything, or the log is open.
-  if (Math.random() < 0.9) await Promise.race([once(child.stdout, 'data'), closed])
+  if (Math.random() < 0.9) await Promise.race([once(child.stdout!, 'data'), closed])
   else await sleep(Math.random() * 400)
   await sleep(Math.random() * 60)
   child.kill('SIGKILL')
-  const [, signal] = await closed
-  assert.equal(signal, 'SIGKILL', errors)
-  const lines = printed.split('\n').slice(0, -1)
+  assert.equal(await closed, 'SIGKILL', program.errors())
+  const lines = program.printed().split('\n').slice(0, -1)
   return lines.map((line) => [line.split(' ')[0]!, Number(line.split(' ')[1])])
 }
