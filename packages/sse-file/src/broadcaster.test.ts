@@ -7,8 +7,7 @@ import { Broadcaster, type BroadcasterOptions } from '@wakerobin/sse'
 import { EventSource } from 'eventsource'
 
 import { tempFolder } from '../fixtures/folder.ts'
-import { fileLog } from './file-log.ts'
-import type { FileLogOptions } from './options.ts'
+import { fileLog, type FileLogOptions } from './index.ts'
 
 /** A server with a broadcaster on the log of a folder. */
 async function start(

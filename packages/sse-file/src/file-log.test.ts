@@ -121,6 +121,23 @@ test('with interval, what was added is forced to the disk once in a time, and wh
   assert.equal(syncs.mock.callCount(), 3)
 })
 
+test('a file is forced to the disk before the next takes its place, and so is that the next is there', async (t) => {
+  const log = fileLog(tempFolder(t), {
+    fsync: 'interval',
+    fsyncIntervalMs: 60_000,
+    maxBytes: 16_000,
+  })
+  const syncs = t.mock.method(fs, 'fdatasync')
+  const folders = t.mock.method(fs, 'fsync')
+  await add(log, 20) // more than a file is to have
+  assert.equal(syncs.mock.callCount(), 0)
+  await add(log, 1)
+  assert.equal(syncs.mock.callCount(), 1)
+  assert.equal(folders.mock.callCount(), 1)
+  await log.close()
+  assert.equal(syncs.mock.callCount(), 2)
+})
+
 test('with never, nothing is forced to the disk', async (t) => {
   const syncs = t.mock.method(fs, 'fdatasync')
   const folders = t.mock.method(fs, 'fsync')

@@ -22,10 +22,11 @@ import { Segment, type Hole } from './segment.ts'
  *
  * ```ts
  * import { mkdtempSync } from 'node:fs'
+ * import { tmpdir } from 'node:os'
  * import { Broadcaster } from '@wakerobin/sse'
  * import { fileLog } from '@wakerobin/sse-file'
  *
- * const path = mkdtempSync('/tmp/events-')
+ * const path = mkdtempSync(`${tmpdir()}/events-`) // in earnest: '/var/lib/app/events'
  * const log = fileLog(path, { maxAgeMs: 24 * 60 * 60 * 1000 })
  * const news = new Broadcaster({ log })
  * await news.publish('hello') // a client that has seen it comes back to the next process, and misses nothing

@@ -88,18 +88,22 @@ export function countOf(buffer: Buffer, start: number, end: number): number {
   return count
 }
 
+/** The place and the time of the event that a whole line is, without a look at the event. */
+export function placeOf(
+  buffer: Buffer,
+  start: number,
+): Omit<StoredEvent, 'event'> & { at: number } {
+  const afterId = buffer.indexOf(space, start + prefix)
+  const afterTime = buffer.indexOf(space, afterId + 1)
+  const [epoch, count] = buffer.toString('latin1', start + prefix, afterId).split('-')
+  const time = Number(buffer.toString('latin1', afterId + 1, afterTime))
+  return { epoch: epoch!, count: Number(count), time, at: afterTime + 1 }
+}
+
 /** The event that a whole line is. */
 export function storedEventOf(buffer: Buffer, start: number, end: number): StoredEvent {
-  const body = buffer.toString('utf8', start + prefix, end)
-  const dash = body.indexOf('-')
-  const afterId = body.indexOf(' ')
-  const afterTime = body.indexOf(' ', afterId + 1)
-  return {
-    epoch: body.slice(0, dash),
-    count: Number(body.slice(dash + 1, afterId)),
-    time: Number(body.slice(afterId + 1, afterTime)),
-    event: eventOf(body.slice(afterTime + 1)),
-  }
+  const { at, ...place } = placeOf(buffer, start)
+  return { ...place, event: eventOf(buffer.toString('utf8', at, end)) }
 }
 
 /** Goes through the lines of a buffer that end in it, until the visit of one returns true.

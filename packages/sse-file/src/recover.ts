@@ -56,10 +56,10 @@ export function recover(folder: string): Recovered {
     end = Math.max(end, segment.first - 1)
     const whole = segment.scan(
       buffer,
-      (stored) => {
-        epochs.see(stored.epoch, stored.count - 1)
-        end = stored.count
-        time = segment.newest = stored.time
+      (place) => {
+        epochs.see(place.epoch, place.count - 1)
+        end = place.count
+        time = segment.newest = place.time
       },
       ({ offset, bytes, events, after }) =>
         damages.push(

@@ -3,7 +3,7 @@
 import { open, type FileHandle } from 'node:fs/promises'
 import { join } from 'node:path'
 
-import { countOf, eachLine, isWhole, isWholeHeader, storedEventOf } from './line.ts'
+import { countOf, eachLine, isWhole, isWholeHeader, placeOf, storedEventOf } from './line.ts'
 import type { StoredEvent } from './line.ts'
 
 /** Bytes that are no events any more, or events that are not there. */
@@ -50,7 +50,11 @@ export class Segment {
 
   /** Goes through all that is in it.
    * @returns Where the last whole line ends. */
-  scan(buffer: Buffer, onEvent: (stored: StoredEvent) => void, onHole: OnHole): number {
+  scan(
+    buffer: Buffer,
+    onEvent: (place: Omit<StoredEvent, 'event'>) => void,
+    onHole: OnHole,
+  ): number {
     const walk = new Walk(this, this.first - 1, this.#told, onHole)
     let whole = 0
     eachLine(buffer, (start, end) => {
@@ -58,7 +62,7 @@ export class Segment {
       if (count !== undefined) {
         walk.pass(count, start)
         this.note(count, start)
-        onEvent(storedEventOf(buffer, start, end))
+        onEvent(placeOf(buffer, start))
       }
       if (!walk.isInHole) whole = end + 1
     })
