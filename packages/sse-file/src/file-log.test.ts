@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { readFileSync, statSync, writeFileSync } from 'node:fs'
+import { readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import fs from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
@@ -151,15 +151,14 @@ test('a tail at the end has what is added without a look at the files', async (t
   const folder = tempFolder(t)
   const log = fileLog(folder)
   const { last } = await log.bounds()
-  const reads = t.mock.method(fs.promises, 'open')
   const pages = pagesOf(log, last, 1)
+  rmSync(segmentsOf(folder)[0]!) // it is written to all the same
   const ids = await add(log, 100)
   const [page] = await pages
   assert.deepEqual(
     page!.records.map(({ id }) => id),
     ids,
   )
-  assert.equal(reads.mock.callCount(), 0)
   await log.close()
 })
 
@@ -176,7 +175,7 @@ test('what was read long ago is read from its place in the files, not from their
     ids.slice(20_001, 20_011),
   )
   const bytes = allocated.mock.calls.reduce((sum, call) => sum + call.arguments[0]!, 0)
-  assert.ok(bytes <= 3 * 64 * 1024, `${bytes} bytes were read`)
+  assert.ok(bytes > 0 && bytes <= 3 * 64 * 1024, `${bytes} bytes were read`)
   await log.close()
 })
 

@@ -2,7 +2,7 @@
 
 import { closeSync, mkdirSync, openSync, writeSync } from 'node:fs'
 import { unlink } from 'node:fs/promises'
-import { dirname } from 'node:path'
+import { dirname, resolve } from 'node:path'
 
 import { callSafely, describe } from '@wakerobin/core/adapter'
 import type { EventLog, LogBounds, LogEvent, LogPage, LogRecord } from '@wakerobin/sse'
@@ -46,11 +46,12 @@ export function fileLog(path: string, options?: FileLogOptions): EventLog {
       `Cannot open the event log ${describe(path)}: expected the path of a folder`,
     )
   const checked = checkOptions(options)
+  const folder = resolve(path) // the working directory may change
   try {
-    return new FileLog(path, checked)
+    return new FileLog(folder, checked)
   } catch (error) {
     if (error instanceof LogInUseError) throw error
-    throw errorOf('open', path, error)
+    throw errorOf('open', folder, error)
   }
 }
 
@@ -94,8 +95,6 @@ class FileLog implements EventLog {
   readonly #ageTimer: NodeJS.Timeout | undefined
   /** Whether it is time to look for what is too old. */
   #isTrimDue = false
-  /** Why nothing can be written any more. */
-  #lost: Error | undefined
   #closing: Promise<void> | undefined
   /** Called once, when there is more, or nothing more to wait for. */
   readonly #waiting = new Set<() => void>()
@@ -105,10 +104,9 @@ class FileLog implements EventLog {
     this.#options = options
     const made = mkdirSync(folder, { recursive: true })
     if (made !== undefined && options.fsync !== 'never') syncFolderNow(dirname(made))
-    this.#lock = new Lock(folder, (error) => {
-      this.#lost = error
-      this.#report(error)
-    })
+    this.#lock = new Lock(folder, (error) =>
+      this.#report(errorOf('write any more to', folder, error)),
+    )
     try {
       const { segments, epochs, end, time, damages } = recover(folder)
       this.#segments = segments
@@ -291,7 +289,7 @@ class FileLog implements EventLog {
   /** Writes events, and settles those that were taken.
    * @throws {Error} (rejects) Where not all were: the others are not settled. */
   async #add(batch: Appended[]): Promise<void> {
-    if (this.#lost !== undefined) throw this.#lost
+    this.#lock.check()
     const time = this.#clock.now()
     const lines = batch.map(({ payload }, at) =>
       eventLine(`${this.#epoch}-${this.#end + 1 + at}`, time, payload),
@@ -381,8 +379,8 @@ class FileLog implements EventLog {
   /** Lets go of what is too old, also where nothing is added. */
   async #trim(): Promise<void> {
     this.#isTrimDue = false
-    if (this.#lost !== undefined) return
     try {
+      this.#lock.check()
       const time = this.#clock.now()
       if (this.#isFull(time)) await this.#makeNext(time)
       await this.#removeOld(time, 0)

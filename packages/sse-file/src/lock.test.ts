@@ -234,7 +234,7 @@ test('a log whose lock was removed takes nothing any more, says so, and leaves t
   assert.deepEqual(
     errors.map(({ message }) => message),
     [
-      `Cannot write to the event log ${folder} any more: its lock was taken by process ${process.pid}`,
+      `Cannot write any more to the event log ${folder}: its lock was taken by process ${process.pid}`,
     ],
   )
   await assert.rejects(add(log, 1), /^Error: Cannot add to the event log .* its lock was taken/)
@@ -251,6 +251,24 @@ test('a lock that is gone is told, too', async (t) => {
   const log = fileLog(folder)
   rmSync(join(folder, 'lock'))
   t.mock.timers.tick(3_000)
-  assert.match(String(printed.mock.calls[0]!.arguments[0]), /any more: its lock was removed$/)
+  assert.match(
+    String(printed.mock.calls[0]!.arguments[0]),
+    /^Error: Cannot write any more to the event log .*: its lock was removed$/,
+  )
   await log.close()
+})
+
+test('a process that was held up for long looks for its lock before it writes', async (t) => {
+  const folder = tempFolder(t)
+  const log = fileLog(folder, { onError: () => {} })
+  await add(log, 1)
+  rmSync(join(folder, 'lock'))
+  const other = fileLog(folder)
+  const now = Date.now()
+  t.mock.method(Date, 'now', () => now + 20_000)
+  await assert.rejects(add(log, 1), /: its lock was taken by process \d+$/)
+  await add(other, 1)
+  await log.close()
+  assert.equal((await readAll(other)).records.length, 2)
+  await other.close()
 })

@@ -50,13 +50,16 @@ export class Lock {
   readonly #folder: string
   readonly #owner: Owner
   readonly #path: string
-  readonly #inode: number
   readonly #beat: NodeJS.Timeout
+  readonly #onLost: (error: Error) => void
+  #checkedAt = Date.now()
+  #lost: Error | undefined
 
-  /** @param onLost Called once, when the lock is not this one's any more: somebody has removed it.
+  /** @param onLost Called once, when the lock is not this one's any more.
    * @throws {LogInUseError} When a process that lives has it. */
   constructor(folder: string, onLost: (error: Error) => void) {
     this.#folder = folder
+    this.#onLost = onLost
     this.#path = join(folder, 'lock')
     this.#owner = { token: randomBytes(8).toString('hex'), pid: process.pid, ...origin() }
     const mine = join(folder, `lock-${this.#owner.token}`)
@@ -66,8 +69,14 @@ export class Lock {
     } finally {
       rmSync(mine, { force: true })
     }
-    this.#inode = statSync(this.#path).ino
-    this.#beat = setInterval(() => this.#live(onLost), beatMs).unref()
+    this.#beat = setInterval(() => this.#live(), beatMs).unref()
+  }
+
+  /** To be called before anything is written: a process that was held up for long may have lost its lock meanwhile.
+   * @throws {Error} When it has. */
+  check(): void {
+    if (Math.abs(Date.now() - this.#checkedAt) > checkMs) this.#live()
+    if (this.#lost !== undefined) throw this.#lost
   }
 
   release(): void {
@@ -123,23 +132,17 @@ export class Lock {
     }
   }
 
-  /** Shows those who cannot look for the process that it lives. */
-  #live(onLost: (error: Error) => void): void {
+  /** Shows those who cannot look for the process that it lives, and sees whether it still has the lock. */
+  #live(): void {
+    if (this.#lost !== undefined) return
     const now = new Date()
-    let inode: number | undefined
-    try {
-      inode = statSync(this.#path).ino
-    } catch {
-      // gone: as if it were another's
-    }
-    if (inode === this.#inode) return utimes(this.#path, now, now, () => {}) // gone since: seen the next time
-    clearInterval(this.#beat)
+    this.#checkedAt = now.getTime()
     const other = read(this.#path)
-    onLost(
-      new Error(
-        `Cannot write to the event log ${this.#folder} any more: its lock ${other === undefined ? 'was removed' : `was taken by process ${other.pid}`}`,
-      ),
-    )
+    if (other?.token === this.#owner.token) return utimes(this.#path, now, now, () => {}) // gone since: seen the next time
+    clearInterval(this.#beat)
+    const how = other === undefined ? 'was removed' : `was taken by process ${other.pid}`
+    this.#lost = new Error(`its lock ${how}`)
+    this.#onLost(this.#lost)
   }
 }
 
@@ -161,15 +164,14 @@ function read(path: string): Owner | undefined {
       return JSON.parse(text) as Owner
     } catch {
       // It was whole when it was made: a loss of power has taken that.
-      return { token: `damaged-${statSync(path).ino}`, pid: 0, started: null, ...nowhere }
+      const { ino, mtimeMs } = statSync(path)
+      return { token: `damaged-${ino}-${mtimeMs}`, pid: 0, started: null, boot: null, space: null }
     }
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
     throw error
   }
 }
-
-const nowhere = { boot: null, space: null }
 
 /** Whether the process of a lock lives. */
 function isAlive(owner: Owner, path: string): boolean {
@@ -219,5 +221,7 @@ function orNull(get: () => string): string | null {
 }
 
 const beatMs = 3_000
+/** After how long it is looked for the lock before something is written. */
+const checkMs = 1_000
 /** A lock of another machine or container that was not touched for so long is that of a dead process. */
 const silenceMs = 15_000
