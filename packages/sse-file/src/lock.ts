@@ -137,8 +137,13 @@ export class Lock {
     if (this.#lost !== undefined) return
     const now = new Date()
     this.#checkedAt = now.getTime()
-    const other = read(this.#path)
-    if (other?.token === this.#owner.token) return utimes(this.#path, now, now, () => {}) // gone since: seen the next time
+    let other: Owner | undefined
+    try {
+      other = read(this.#path)
+    } catch {
+      return // as where too many files are open: seen the next time
+    }
+    if (other?.token === this.#owner.token) return utimes(this.#path, now, now, () => {}) // so is this
     clearInterval(this.#beat)
     const how = other === undefined ? 'was removed' : `was taken by process ${other.pid}`
     this.#lost = new Error(`its lock ${how}`)
