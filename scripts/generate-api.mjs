@@ -17,6 +17,7 @@ const entries = [
   ['@wakerobin/core/adapter', 'packages/core/src/adapter.ts'],
   ['@wakerobin/sse', 'packages/sse/src/index.ts'],
   ['@wakerobin/sse/testing', 'packages/sse/src/testing.ts'],
+  ['@wakerobin/sse-file', 'packages/sse-file/src/index.ts'],
   ['@wakerobin/server-node', 'packages/server-node/src/index.ts'],
   ['@wakerobin/server-node/testing', 'packages/server-node/src/testing.ts'],
   ['@wakerobin/logger', 'packages/logger/src/index.ts'],

@@ -20,12 +20,17 @@ export interface ChildProgram {
   readonly exited: Promise<number | string>
 }
 
-/** Starts a program in `examples/` as `npm start` does, and resolves when it listens. Killed when the test is over. */
-export async function startProgram(t: TestContext, path: string): Promise<ChildProgram> {
+/** Starts a program in `examples/` as `npm start` does, and resolves when it listens. Killed when the test is over.
+ * @param variables Of its environment, beside what it has in any case. */
+export async function startProgram(
+  t: TestContext,
+  path: string,
+  variables: Readonly<Record<string, string>> = {},
+): Promise<ChildProgram> {
   const child = spawn(
     process.execPath,
     ['--conditions=@wakerobin/source', '--import', 'tsx', `examples/${path}`],
-    { cwd: root, env, stdio: ['ignore', 'pipe', 'pipe'] },
+    { cwd: root, env: { ...env, ...variables }, stdio: ['ignore', 'pipe', 'pipe'] },
   )
   t.after(() => child.kill('SIGKILL'))
   const exited = once(child, 'close').then(([code, signal]) => code ?? signal)
