@@ -15,6 +15,7 @@ const mayImport = {
   forwarded: ['core'],
   'server-node': ['core', 'node:'],
   websocket: ['core', 'node:', 'ws'],
+  'sse-redis': ['core', 'sse'],
 }
 
 selfTest()
