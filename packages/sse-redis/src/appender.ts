@@ -59,7 +59,14 @@ export class Appender {
     this.#options = options
     const { stream, exact } = options
     // One more than is given out: see read-stream.ts.
-    this.#xadd = ['XADD', stream.key, 'MAXLEN', exact ? '=' : '~', String(stream.maxEvents + 1), '*']
+    this.#xadd = [
+      'XADD',
+      stream.key,
+      'MAXLEN',
+      exact ? '=' : '~',
+      String(stream.maxEvents + 1),
+      '*',
+    ]
   }
 
   /** Tells it of an id that is in the stream: what is sent from now on comes after it. */
@@ -97,10 +104,11 @@ export class Appender {
   async prepare(connection: Connection): Promise<void> {
     this.#connection = undefined
     const { stream } = this.#options
-    const newest = await readBounds(connection, stream).then(({ last }) => last, unlessPassing)
+    const bounds = await readBounds(connection, stream).catch(unlessPassing)
+    const newest = bounds?.last ?? beginning
     await this.#endFormer(connection)
     const unknown = this.#sent.filter(({ isSettled }) => !isSettled)
-    const { ids, isAll } = await this.#lookUp(connection, unknown)
+    const { ids, isAll } = await this.#lookUp(connection, unknown, newest)
     const lastFound = unknown.findLastIndex(({ nonce }) => ids.has(nonce))
     const again: Append[] = []
     for (const [index, append] of unknown.entries()) {
@@ -108,12 +116,15 @@ export class Appender {
       const isNotThere = isAll || append.refusal !== undefined
       if (id !== undefined) this.#settle(append, () => append.resolve(id))
       else if (isNotThere && index > lastFound) again.push(append)
-      else this.#settle(append, () => append.reject(append.refusal ? this.#refused(append.refusal) : this.#unknown()))
+      else
+        this.#settle(append, () =>
+          append.reject(append.refusal ? this.#refused(append.refusal) : this.#unknown()),
+        )
     }
     for (const append of again) append.after = undefined
-    this.#waiting = [...again.filter(({ isSettled }) => !isSettled), ...this.#waiting]
+    this.#waiting = [...again, ...this.#waiting]
     this.#sent = []
-    this.#newest = newest ?? beginning
+    this.#newest = newest
   }
 
   /** Sends what is to be sent on a connection that was prepared, as long as that lasts. */
@@ -124,7 +135,8 @@ export class Appender {
 
   #send(): void {
     const connection = this.#connection
-    while (connection !== undefined && this.#sent.length < maxSent) {
+    if (connection === undefined) return
+    while (this.#sent.length < maxSent) {
       const append = this.#waiting.shift()
       if (append === undefined) return
       if (append.isSettled) continue
@@ -222,22 +234,23 @@ export class Appender {
   async #lookUp(
     connection: Connection,
     unknown: readonly Append[],
+    newest: string,
   ): Promise<{ ids: Map<string, string>; isAll: boolean }> {
     const ids = new Map<string, string>()
-    if (unknown.length === 0) return { ids, isAll: true }
+    let at = unknown[0]?.after
+    if (at === undefined) return { ids, isAll: true }
+    // Redis has lost what it had not kept yet when it ended: what came later, too.
+    const isSetBack = compareIds(at, newest) > 0
+    let isAll = true
     try {
-      let at = unknown[0]!.after!
-      let isAll = true
       for (;;) {
-        const page = await readEntries(connection, this.#options.stream, at, lookUpEntries)
-        // Some are gone; or all, and this is another stream, that can be read from its beginning.
-        if (page.missed !== 0) {
-          isAll = at !== beginning
-          if (isAll) {
-            at = beginning
-            continue
-          }
+        const { stream } = this.#options
+        const page = await readEntries(connection, stream, at, lookUpEntries)
+        if (page.missed !== 0 && at !== beginning) {
+          at = beginning // it may be another stream, of which none is gone
+          continue
         }
+        if (page.missed !== 0) isAll = isSetBack
         for (const [id, fields] of page.entries) {
           const nonce = fieldOf(fields, 'nonce')
           if (nonce?.startsWith(this.#nonce) === true) ids.set(nonce, id)

@@ -5,6 +5,7 @@
 /** A client that `createClient` of `redis` makes, connected or not: what is used of it. It is a template only: it is not
  * connected, and not closed. */
 export interface RedisLogClient {
+  readonly isPubSubActive: boolean
   /** What it was made with. */
   readonly options?: object | undefined
   /** Makes another client with the same options, but for some. */

@@ -12,10 +12,9 @@ export function toFields({ text, topics, key }: LogEvent, nonce: string): string
 }
 
 /** The event of an entry; undefined where it is none: others may write to the stream, too. */
-export function toRecord([id, fields]: readonly [
-  string,
-  readonly string[],
-]): LogRecord | undefined {
+export function toRecord([id, fields]: readonly [string, readonly string[]]):
+  | LogRecord
+  | undefined {
   const text = fieldOf(fields, 'text')
   const topics = topicsOf(fieldOf(fields, 'topics'))
   // Where it is not known whom it is for, it is for nobody.

@@ -19,7 +19,7 @@ const isUnknown = { name: 'RedisAppendError', mayBeInLog: true }
 describe('a log on Redis', { skip: skipReason, concurrency: 4 }, () => {
   test('publishing waits for a Redis that is not there yet, and so do streams', async (t) => {
     const server = await RedisServer.create(t)
-    const { chat, log } = broadcast(t, server, {}, { onLogError: () => {} })
+    const { chat, log } = broadcast(t, server)
     const stream = await testStream(testApp(sse(() => chat)), '/', { timeoutMs: 20_000 })
     const published = [chat.publish('one'), chat.publish('two')]
     await server.start()
@@ -87,12 +87,15 @@ describe('a log on Redis', { skip: skipReason, concurrency: 4 }, () => {
     await log.append(event('0'))
     await server.command('REPLICAOF', '127.0.0.1', '1')
     const appends = numbers(1, 50).map((data) => log.append(event(data)))
-    await until('it has been refused', async () =>
-      /failed_calls=[1-9]/.test(
-        String(/cmdstat_xadd:.*/.exec(String(await server.command('INFO', 'commandstats')))),
-      ) || /rejected_calls=[1-9]/.test(
-        String(/cmdstat_xadd:.*/.exec(String(await server.command('INFO', 'commandstats')))),
-      ),
+    await until(
+      'it has been refused',
+      async () =>
+        /failed_calls=[1-9]/.test(
+          String(/cmdstat_xadd:.*/.exec(String(await server.command('INFO', 'commandstats')))),
+        ) ||
+        /rejected_calls=[1-9]/.test(
+          String(/cmdstat_xadd:.*/.exec(String(await server.command('INFO', 'commandstats')))),
+        ),
     )
     await server.command('REPLICAOF', 'NO', 'ONE')
     await Promise.all(appends)
@@ -117,6 +120,7 @@ describe('a log on Redis', { skip: skipReason, concurrency: 4 }, () => {
     const proxy = await Proxy.start(t, server.port)
     const adding = new Set<unknown>()
     let cuts = 0
+    const isCutting = (): boolean => cuts < 6
     proxy.onRequest = (bytes, wire) => {
       if (bytes.includes('XADD')) adding.add(wire)
       wire.redis.write(bytes)
@@ -124,12 +128,14 @@ describe('a log on Redis', { skip: skipReason, concurrency: 4 }, () => {
     proxy.onAnswer = (bytes, wire) => {
       if (!adding.has(wire)) return void wire.client.write(bytes)
       // A part of the answers arrives.
-      wire.client.write(bytes.subarray(0, Math.floor(Math.random() * bytes.length)), () => wire.cut())
+      wire.client.write(bytes.subarray(0, Math.floor(Math.random() * bytes.length)), () =>
+        wire.cut(),
+      )
       if (++cuts === 6) proxy.onAnswer = (more, { client }) => void client.write(more)
     }
     const log = open(t, proxy, { appendTimeoutMs: 60_000 })
     const ids: Promise<string>[] = []
-    for (let turn = 0; cuts < 6; turn++) {
+    for (let turn = 0; isCutting(); turn++) {
       for (const data of numbers(10 * turn, 10 * turn + 9)) ids.push(log.append(event(data)))
       await Promise.race(ids.slice(-1))
     }
@@ -170,9 +176,7 @@ describe('a log on Redis', { skip: skipReason, concurrency: 4 }, () => {
     const log = open(t, proxy)
     const tail = follow(t, log, '0-0')
     for (const turn of [0, 1, 2])
-      await Promise.all(
-        numbers(100 * turn, 100 * turn + 99).map((data) => log.append(event(data))),
-      )
+      await Promise.all(numbers(100 * turn, 100 * turn + 99).map((data) => log.append(event(data))))
     await until('all have come', () => tail.texts.length >= 300)
     assert.deepEqual(tail.texts, numbers(0, 299))
     assert.deepEqual(tail.missed, [])
@@ -180,14 +184,14 @@ describe('a log on Redis', { skip: skipReason, concurrency: 4 }, () => {
 
   test('an append that was sent and is not answered in time may be in the log, and is there at most once', async (t) => {
     const server = await RedisServer.start(t)
-    const log = open(t, server, { appendTimeoutMs: 200 })
+    const log = open(t, server, { appendTimeoutMs: 1_000 })
     await log.append(event('one'))
     server.pause()
     t.after(async () => server.proceed())
     await assert.rejects(log.append(event('two')), {
       ...isUnknown,
       message:
-        'Cannot add to the log "orders": Redis has not answered in 200 ms; the event may be in the log or not, and is not tried again',
+        'Cannot add to the log "orders": Redis has not answered in 1000 ms; the event may be in the log or not, and is not tried again',
     })
     server.proceed()
     await log.append(event('three'))
@@ -206,7 +210,8 @@ describe('a log on Redis', { skip: skipReason, concurrency: 4 }, () => {
     }
     await assert.rejects(log.append(event('two')), {
       ...isUnknown,
-      message: /broke before the answer; the event may be in the log or not, and is not tried again$/,
+      message:
+        /broke before the answer; the event may be in the log or not, and is not tried again$/,
     })
     await log.append(event('three'))
     assert.deepEqual(await textsOf(log), ['three'])
@@ -214,7 +219,17 @@ describe('a log on Redis', { skip: skipReason, concurrency: 4 }, () => {
 
   test('a user who may do nothing but add and read has a log, too', async (t) => {
     const server = await RedisServer.start(t)
-    const rules = ['on', '>secret', '~orders', '+xadd', '+xrange', '+xread', '+xinfo', '+multi', '+exec']
+    const rules = [
+      'on',
+      '>secret',
+      '~orders',
+      '+xadd',
+      '+xrange',
+      '+xread',
+      '+xinfo',
+      '+multi',
+      '+exec',
+    ]
     await server.command('ACL', 'SETUSER', 'app', ...rules)
     const proxy = await Proxy.start(t, server.port)
     const url = proxy.url.replace('//', '//app:secret@')
@@ -247,6 +262,22 @@ describe('a log on Redis', { skip: skipReason, concurrency: 4 }, () => {
     assert.equal((await stream.next()).data, 'live')
   })
 
+  test('a tail goes on where no connection may wait for it', async (t) => {
+    const server = await RedisServer.start(t)
+    const proxy = await Proxy.start(t, server.port)
+    proxy.onRequest = (bytes, wire) => {
+      if (bytes.includes('XREAD')) wire.cut()
+      else wire.redis.write(bytes)
+    }
+    const log = open(t, proxy)
+    const tail = follow(t, log, '0-0')
+    for (const data of numbers(0, 4)) {
+      await log.append(event(data))
+      await until('it has come', () => tail.texts.at(-1) === data)
+    }
+    assert.deepEqual(tail.texts, numbers(0, 4))
+  })
+
   test('ids go on when the clock of Redis is set back', async (t) => {
     const server = await RedisServer.start(t)
     const log = open(t, server)
@@ -269,7 +300,9 @@ describe('a log on Redis', { skip: skipReason, concurrency: 4 }, () => {
       const log = open(t, server)
       const old = await log.append(event('old'))
       const tail = follow(t, log, old)
-      await until('it waits', async () => /cmd=xread/.test(String(await server.command('CLIENT', 'LIST'))))
+      await until('it waits', async () =>
+        /cmd=xread/.test(String(await server.command('CLIENT', 'LIST'))),
+      )
       await server.command(...loss)
       const page = await log.read(old, 10)
       assert.deepEqual(page, { records: [], missed: null, next: '0-0' })
@@ -284,7 +317,9 @@ describe('a log on Redis', { skip: skipReason, concurrency: 4 }, () => {
     const log = open(t, server)
     await server.command('XADD', 'orders', '5000000000000-0', 'text', 'data: old\n\n')
     const tail = follow(t, log, '5000000000000-0')
-    await until('it waits', async () => /cmd=xread/.test(String(await server.command('CLIENT', 'LIST'))))
+    await until('it waits', async () =>
+      /cmd=xread/.test(String(await server.command('CLIENT', 'LIST'))),
+    )
     await server.command('DEL', 'orders')
     const first = await log.append(event('new'))
     assert.match(first, /^1/)
@@ -316,6 +351,22 @@ describe('a log on Redis', { skip: skipReason, concurrency: 4 }, () => {
     assert.deepEqual(await log.bounds(), { first: id, last: id })
   })
 
+  test('an append is tried again when Redis was set back to before it', async (t) => {
+    const server = await RedisServer.start(t)
+    const proxy = await Proxy.start(t, server.port)
+    const log = open(t, proxy, { maxEvents: 5, exact: true })
+    await Promise.all(numbers(0, 19).map((data) => log.append(event(data))))
+    await server.command('COPY', 'orders', 'before')
+    await log.append(event('20'))
+    proxy.onAnswer = (_, wire) => {
+      proxy.onAnswer = (bytes, { client }) => void client.write(bytes)
+      // As one that is killed, and has not written down the last two.
+      void server.command('RENAME', 'before', 'orders').then(() => wire.cut())
+    }
+    await log.append(event('21'))
+    assert.deepEqual((await textsOf(log)).slice(-2), ['19', '21'])
+  })
+
   test('closing waits for what is being added, and no longer than that has', async (t) => {
     const server = await RedisServer.create(t)
     const log = open(t, server, { appendTimeoutMs: 300 })
@@ -332,7 +383,11 @@ describe('a log on Redis', { skip: skipReason, concurrency: 4 }, () => {
 
 // ----------------------------------------------------------------------------------------- help
 
-function open(t: TestContext, { url }: { url: string }, options?: Partial<RedisLogOptions>): EventLog {
+function open(
+  t: TestContext,
+  { url }: { url: string },
+  options?: Partial<RedisLogOptions>,
+): EventLog {
   const log = redisLog(createClient({ url }), { key: 'orders', ...options })
   t.after(() => log.close())
   return log
@@ -345,7 +400,7 @@ function broadcast(
   more: BroadcasterOptions<TextEvents> = {},
 ): { chat: Broadcaster; log: EventLog } {
   const log = redisLog(createClient({ url: server.url }), { key: 'orders', ...options })
-  const chat = new Broadcaster({ log, ...more })
+  const chat = new Broadcaster({ log, onLogError: () => {}, ...more })
   t.after(async () => {
     await chat.close()
     await log.close()

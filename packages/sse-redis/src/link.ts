@@ -61,7 +61,7 @@ export class Link {
     this.#end = new LostError('the log is closed')
     this.#connection?.end(this.#end)
     this.#endPause?.()
-    for (const settle of [...this.#waiting]) settle()
+    for (const settle of this.#waiting) settle()
   }
 
   async #keep(): Promise<void> {
@@ -75,7 +75,7 @@ export class Link {
         await connection.open()
         await prepare?.(connection)
         this.#isReady = true
-        for (const settle of [...this.#waiting]) settle(connection)
+        for (const settle of this.#waiting) settle(connection)
         await new Promise((resolve) => setImmediate(resolve)) // those who have waited come first
         onReady?.(connection)
         this.#reason = await connection.over

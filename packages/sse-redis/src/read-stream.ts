@@ -34,7 +34,9 @@ export async function readPage(
 ): Promise<LogPage> {
   for (let at = after; ;) {
     const { entries, missed, next } = await readEntries(connection, stream, at, limit)
-    const records = entries.map(toRecord).filter((record): record is LogRecord => record !== undefined)
+    const records = entries
+      .map(toRecord)
+      .filter((record): record is LogRecord => record !== undefined)
     // Where none of many entries is an event, this is not the end.
     if (records.length > 0 || missed !== 0 || entries.length === 0) return { records, missed, next }
     at = next
@@ -63,7 +65,8 @@ export async function readEntries(
   if (after === beginning)
     return page(kept.slice(0, limit), state.deleted === beginning ? gone : null, last)
   const first = kept[0]?.[0]
-  if (first === undefined || compareIds(after, first) < 0) return page(kept.slice(0, limit), null, last)
+  if (first === undefined || compareIds(after, first) < 0)
+    return page(kept.slice(0, limit), null, last)
   // Among the others: it may have been deleted, or have been that of another stream.
   if (compareIds(after, state.deleted) > 0) return page([], null, last)
   const entries = await range(connection, [stream.key, `(${after}`, '+', 'COUNT', String(limit)])

@@ -1,4 +1,3 @@
-import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 
 import { eventLogConformance } from '@wakerobin/sse/testing'

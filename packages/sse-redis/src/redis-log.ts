@@ -115,7 +115,9 @@ class RedisLog implements EventLog {
   }
 
   #page(after: string): Promise<LogPage> {
-    return this.#ask('follow', (connection) => readPage(connection, this.#stream, after, pageRecords))
+    return this.#ask('follow', (connection) =>
+      readPage(connection, this.#stream, after, pageRecords),
+    )
   }
 
   async #ask<T>(action: string, question: (connection: Connection) => Promise<T>): Promise<T> {
@@ -124,7 +126,9 @@ class RedisLog implements EventLog {
       return await question(await this.#commands.connection(patienceMs))
     } catch (cause) {
       const { message } = cause as Error
-      throw new Error(`Cannot ${action} the log ${describe(this.#stream.key)}: ${message}`, { cause })
+      throw new Error(`Cannot ${action} the log ${describe(this.#stream.key)}: ${message}`, {
+        cause,
+      })
     }
   }
 
@@ -151,16 +155,15 @@ function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T |
     const onAbort = (): void => resolve(undefined)
     if (signal.aborted) onAbort()
     signal.addEventListener('abort', onAbort)
-    promise
-      .then(resolve, reject)
-      .finally(() => signal.removeEventListener('abort', onAbort))
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort))
   })
 }
 
 type Checked = Required<RedisLogOptions>
 
 function check(client: RedisLogClient, options: RedisLogOptions): Checked {
-  if (typeof client?.duplicate !== 'function' || typeof client.sendCommand !== 'function')
+  // Those of clusters and sentinels have many connections: none is the subscribed one.
+  if (typeof client?.duplicate !== 'function' || typeof client.isPubSubActive !== 'boolean')
     throw new TypeError(
       `Cannot make a log of ${describe(client)}: expected a client, such as createClient() of redis makes`,
     )
@@ -172,8 +175,13 @@ function check(client: RedisLogClient, options: RedisLogOptions): Checked {
   if (!Number.isSafeInteger(maxEvents) || maxEvents < 1)
     throw refusal(RangeError, 'maxEvents', maxEvents, 'an integer from 1')
   if (typeof exact !== 'boolean') throw refusal(TypeError, 'exact', exact, 'true or false')
-  if (!(Number.isFinite(appendTimeoutMs) && appendTimeoutMs > 0 && appendTimeoutMs <= maxTimerMs))
-    throw refusal(RangeError, 'appendTimeoutMs', appendTimeoutMs, 'a number of milliseconds above 0')
+  if (!(appendTimeoutMs >= 1 && appendTimeoutMs <= maxTimerMs))
+    throw refusal(
+      RangeError,
+      'appendTimeoutMs',
+      appendTimeoutMs,
+      'a number of milliseconds from 1 to 2147483647',
+    )
   const { keyPrefix = '' } = (client.options ?? {}) as { keyPrefix?: unknown }
   return { key: `${String(keyPrefix)}${key}`, maxEvents, exact, appendTimeoutMs }
 }

@@ -53,7 +53,7 @@ export class Watch {
     const failure = await this.#wait()
     this.#isReading = false
     this.#turn++
-    for (const { go } of [...this.#waiting]) go(failure)
+    for (const { go } of this.#waiting) go(failure)
   }
 
   /** Resolves when it is time to look, with the error where Redis does not allow to wait. */
