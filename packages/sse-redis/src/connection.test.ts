@@ -40,6 +40,12 @@ describe('a connection to Redis', { skip: skipReason }, () => {
     assert.doesNotMatch(String(await server.command('CLIENT', 'LIST')), /name=early/)
   })
 
+  test('says the code of an error that has no message, as that of a name with two addresses', async () => {
+    const connection = new Connection(createClient(), 5_000)
+    connection.end(Object.assign(new AggregateError([]), { code: 'ECONNREFUSED' }))
+    await assert.rejects(connection.command(['PING']), { message: 'ECONNREFUSED' })
+  })
+
   test('has the options of its client, but for those that would answer in another form', async (t) => {
     const server = await RedisServer.start(t)
     const template = createClient({

@@ -7,7 +7,7 @@
 export interface RedisLogClient {
   readonly isPubSubActive: boolean
   /** What it was made with. */
-  readonly options?: object | undefined
+  readonly options: object
   /** Makes another client with the same options, but for some. */
   duplicate(overrides?: object): RedisLogClient
   connect(): Promise<unknown>
@@ -90,13 +90,13 @@ export class Connection {
     const reason = this.#reason!
     // Where a name has two addresses, the error of both has no message.
     const { code } = reason as NodeJS.ErrnoException
-    return new LostError(reason.message || code || reason.name, { cause: reason })
+    return new LostError(reason.message || String(code), { cause: reason })
   }
 }
 
 /** The client's own options hold, but for those that would answer for Redis, or in another form. */
 function overridesFor({ options }: RedisLogClient): object {
-  const { socket } = (options ?? {}) as { socket?: object }
+  const { socket } = options as { socket?: object }
   return {
     RESP: 2,
     clientSideCache: undefined,

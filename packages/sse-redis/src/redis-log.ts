@@ -182,7 +182,7 @@ function check(client: RedisLogClient, options: RedisLogOptions): Checked {
       appendTimeoutMs,
       'a number of milliseconds from 1 to 2147483647',
     )
-  const { keyPrefix = '' } = (client.options ?? {}) as { keyPrefix?: unknown }
+  const { keyPrefix = '' } = client.options as { keyPrefix?: unknown }
   return { key: `${String(keyPrefix)}${key}`, maxEvents, exact, appendTimeoutMs }
 }
 
