@@ -16,6 +16,7 @@ const mayImport = {
   'server-node': ['core', 'node:'],
   websocket: ['core', 'node:', 'ws'],
   'sse-file': ['core', 'sse', 'node:'],
+  'sse-redis': ['core', 'sse'],
 }
 
 selfTest()

@@ -24,6 +24,7 @@ const entries = [
   ['@wakerobin/router', 'packages/router/src/index.ts'],
   ['@wakerobin/forwarded', 'packages/forwarded/src/index.ts'],
   ['@wakerobin/websocket', 'packages/websocket/src/index.ts'],
+  ['@wakerobin/sse-redis', 'packages/sse-redis/src/index.ts'],
 ]
 
 /** A longer type is cut. */

@@ -1,0 +1,36 @@
+import { after, before, describe, test } from 'node:test'
+
+import { eventLogConformance } from '@wakerobin/sse/testing'
+import type { EventLog } from '@wakerobin/sse'
+import { createClient } from 'redis'
+
+import { RedisServer, skipReason } from '../fixtures/redis-server.ts'
+import { redisLog, type RedisLogOptions } from './redis-log.ts'
+
+describe('a log on Redis', { skip: skipReason }, () => {
+  let server: RedisServer
+  const ends: (() => Promise<void>)[] = []
+  before(async () => {
+    server = await RedisServer.start({ after: (end) => ends.push(end) })
+  })
+  after(async () => {
+    for (const end of ends) await end()
+  })
+
+  let keys = 0
+  const open = (options: Partial<RedisLogOptions> = {}): EventLog =>
+    redisLog(createClient({ url: server.url }), { key: `log ${++keys}`, ...options })
+  const again = (): EventLog => redisLog(createClient({ url: server.url }), { key: `log ${keys}` })
+  const make = { open: () => open(), reopen: again, share: again }
+
+  for (const { name, run } of eventLogConformance({
+    ...make,
+    openBounded: (maxEvents) => open({ maxEvents }),
+  }))
+    test(name, run)
+  for (const { name, run } of eventLogConformance({
+    ...make,
+    openBounded: (maxEvents) => open({ maxEvents, exact: true }),
+  }).slice(-2))
+    test(`exact: ${name}`, run)
+})
