@@ -1,0 +1,4 @@
+/** `@wakerobin/sse-nats`: the log of a broadcaster, on NATS JetStream. */
+
+export { natsLog } from './nats-log.ts'
+export type { NatsLogOptions } from './options.ts'
