@@ -10,6 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { PubAck } from '@nats-io/jetstream'
 import type { LogEvent } from '@wakerobin/sse'
 
+import { messageOf, SettingsError } from './errors.ts'
 import type { Link } from './link.ts'
 import { idOf } from './log-id.ts'
 import { writeEvent } from './message.ts'
@@ -26,6 +27,8 @@ interface Entry {
   readonly resolve: (id: string) => void
   readonly reject: (error: Error) => void
   wasSent: boolean
+  /** Nobody was there to take it, when it was sent last. */
+  wasAway: boolean
   isSettled: boolean
 }
 
@@ -44,6 +47,8 @@ export class Appender {
   #again: Entry[] = []
   #session: Session | undefined
   #isStarting = false
+  /** The stream was not there. */
+  #wasAway = false
   /** The sequence of the last that was added. */
   #last = 0
   #pauseMs = firstPauseMs
@@ -65,6 +70,7 @@ export class Appender {
         resolve,
         reject,
         wasSent: false,
+        wasAway: false,
         isSettled: false,
       }
       this.#open.add(entry)
@@ -106,10 +112,16 @@ export class Appender {
   async #connect(): Promise<Session | undefined> {
     while (this.#open.size > 0) {
       try {
-        return await this.#link.session()
+        const session = await this.#link.session()
+        // It may have been deleted.
+        if (this.#wasAway) await session.state()
+        this.#wasAway = false
+        return session
       } catch (error) {
         this.#lastError = error
-        await this.#pause()
+        if (error instanceof SettingsError)
+          for (const entry of this.#open) this.#reject(entry, error.message, error)
+        else await this.#pause()
       }
     }
     return undefined
@@ -139,11 +151,9 @@ export class Appender {
     this.#flying--
     this.#pauseMs = firstPauseMs
     // Sent again, these would stand behind it.
-    this.#again = this.#again.filter((earlier) => {
-      if (earlier.number > entry.number) return true
-      this.#reject(earlier, 'it was refused, and a later one was taken', this.#lastError)
-      return false
-    })
+    for (const earlier of this.#again)
+      if (earlier.wasAway && earlier.number < entry.number)
+        this.#reject(earlier, 'it was not taken, and a later one was', this.#lastError)
     const isAnother = !duplicate && seq <= this.#last
     this.#last = seq
     if (isAnother) void this.#resolveAnew(session, entry, seq)
@@ -166,7 +176,9 @@ export class Appender {
     this.#lastError = error
     const kind = kindOf(error)
     if (kind === 'refused') this.#reject(entry, messageOf(error), error)
-    else if (!entry.isSettled) this.#again.push(entry)
+    else this.#again.push(entry)
+    entry.wasAway = kind === 'away'
+    if (kind === 'away') this.#wasAway = true
     if (kind === 'lost') session.end()
     this.#proceed()
   }
@@ -193,9 +205,11 @@ export class Appender {
       for (const entry of this.#open) {
         if (entry.deadline > now) return this.#watch(Math.ceil(entry.deadline - now))
         const known = entry.wasSent ? 'whether it has it is not known' : 'it was not sent'
+        const last = this.#lastError === undefined ? '' : ` (${messageOf(this.#lastError)})`
+        const { appendTimeoutMs } = this.#settings
         this.#reject(
           entry,
-          `NATS has not answered within ${this.#settings.appendTimeoutMs} ms, and ${known}`,
+          `NATS has not taken it within ${appendTimeoutMs} ms, and ${known}${last}`,
           this.#lastError,
         )
       }
@@ -206,7 +220,7 @@ export class Appender {
     const { stream } = this.#settings
     this.#settle(entry, () =>
       entry.reject(
-        new Error(`Cannot add an event to the stream ${JSON.stringify(stream)}: ${why}`, { cause }),
+        new Error(`Cannot add to the log in the stream ${JSON.stringify(stream)}: ${why}`, { cause }),
       ),
     )
   }
@@ -226,14 +240,11 @@ export class Appender {
 
 /** `refused`: not taken, and said so. `away`: not taken, as nobody was there to take it. `lost`: nobody knows. */
 function kindOf(error: unknown): 'refused' | 'away' | 'lost' {
-  const name = error instanceof Error ? error.name : ''
+  const { name, cause } = error instanceof Error ? error : new Error()
+  if ((cause as Error | undefined)?.name === 'PermissionViolationError') return 'refused'
   if (name === 'JetStreamNotEnabled') return 'away'
   if (/^(TimeoutError|RequestError|ClosedConnectionError|DrainingConnectionError)$/.test(name)) return 'lost'
   return 'refused'
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
 }
 
 /** How many are under way at most: what is sent again after a connection was lost. */

@@ -43,13 +43,13 @@ export class Arrivals {
       for await (const message of this.#messages) {
         if (this.#isOver) return
         if (message.info.deliverySequence !== ++this.#delivered)
-          throw new Error('Cannot follow the stream: a message of its consumer was lost')
+          throw new Error('a message of its consumer was lost')
         this.#gathered.push(message)
         this.#onChange?.()
         if (this.#gathered.length >= mostGathered)
           await new Promise<void>((resolve) => (this.#onRoom = resolve))
       }
-      throw new Error('Cannot follow the stream: the connection to NATS was lost')
+      throw new Error('the connection to NATS was lost')
     } catch (error) {
       if (!this.#isOver) this.#finish(error)
     }

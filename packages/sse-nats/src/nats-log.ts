@@ -3,6 +3,7 @@
 import type { EventLog, LogBounds, LogEvent, LogPage } from '@wakerobin/sse'
 
 import { Appender } from './appender.ts'
+import { messageOf } from './errors.ts'
 import { Link } from './link.ts'
 import { idOf } from './log-id.ts'
 import { checkOptions, type NatsLogOptions } from './options.ts'
@@ -27,16 +28,18 @@ import { follow, readPage } from './reader.ts'
 export function natsLog(stream: string, options: NatsLogOptions = {}): EventLog {
   const settings = checkOptions(stream, options)
   const link = new Link(settings)
-  return new NatsLog(link, new Appender(settings, link))
+  return new NatsLog(stream, link, new Appender(settings, link))
 }
 
 class NatsLog implements EventLog {
+  readonly #stream: string
   readonly #link: Link
   readonly #appender: Appender
   readonly #closing = new AbortController()
   #closed: Promise<void> | undefined
 
-  constructor(link: Link, appender: Appender) {
+  constructor(stream: string, link: Link, appender: Appender) {
+    this.#stream = stream
     this.#link = link
     this.#appender = appender
   }
@@ -48,7 +51,11 @@ class NatsLog implements EventLog {
 
   async read(after: string, limit: number): Promise<LogPage> {
     this.#check('read')
-    return readPage(await this.#link.session(), after, limit)
+    try {
+      return await readPage(await this.#link.session(), after, limit)
+    } catch (error) {
+      throw this.#failure('read', error)
+    }
   }
 
   async *tail(after: string, signal: AbortSignal): AsyncGenerator<LogPage, void> {
@@ -61,6 +68,8 @@ class NatsLog implements EventLog {
         if (result === undefined || result.done === true) return
         yield result.value
       }
+    } catch (error) {
+      throw this.#failure('follow', error)
     } finally {
       pages.return().catch(() => {}) // it is told what has failed, or has gone
     }
@@ -68,8 +77,12 @@ class NatsLog implements EventLog {
 
   async bounds(): Promise<LogBounds> {
     this.#check('read')
-    const { epoch, first, last } = await (await this.#link.session()).state()
-    return { first: first > last ? undefined : idOf(epoch, first), last: idOf(epoch, last) }
+    try {
+      const { epoch, first, last } = await (await this.#link.session()).state()
+      return { first: first > last ? undefined : idOf(epoch, first), last: idOf(epoch, last) }
+    } catch (error) {
+      throw this.#failure('read', error)
+    }
   }
 
   close(): Promise<void> {
@@ -84,6 +97,13 @@ class NatsLog implements EventLog {
 
   #check(action: string): void {
     if (this.#closed !== undefined) throw new TypeError(`Cannot ${action} the log: it is closed`)
+  }
+
+  #failure(action: string, cause: unknown): Error {
+    const stream = JSON.stringify(this.#stream)
+    return new Error(`Cannot ${action} the log in the stream ${stream}: ${messageOf(cause)}`, {
+      cause,
+    })
   }
 }
 

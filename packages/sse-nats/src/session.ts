@@ -6,6 +6,7 @@
 import type { Consumer, JetStreamClient, JetStreamManager } from '@nats-io/jetstream'
 import type { MsgHdrs, NatsConnection } from '@nats-io/transport-node'
 
+import { SettingsError } from './errors.ts'
 import { epochOf, type StreamState } from './log-id.ts'
 import type { Settings } from './options.ts'
 import { openStream } from './stream.ts'
@@ -130,8 +131,8 @@ async function loadClient(): Promise<Client> {
     ])
     return { connect, headers, jetstreamManager }
   } catch (cause) {
-    throw new Error(
-      'Cannot connect to NATS: expected @nats-io/transport-node and @nats-io/jetstream to be installed',
+    throw new SettingsError(
+      'expected the packages @nats-io/transport-node and @nats-io/jetstream to be installed',
       { cause },
     )
   }

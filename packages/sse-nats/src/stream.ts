@@ -2,6 +2,7 @@
 
 import type { JetStreamManager, StreamConfig, StreamInfo } from '@nats-io/jetstream'
 
+import { SettingsError } from './errors.ts'
 import type { Settings } from './options.ts'
 
 /** Asks for the stream, and makes it where there is none.
@@ -56,9 +57,9 @@ function configOf(settings: Settings): Partial<StreamConfig> & { name: string } 
 
 /** That nothing is changed behind somebody's back, and nothing promised that the stream does not keep. */
 function check(config: StreamConfig, settings: Settings): void {
-  const { stream, subject, maxEvents, maxBytes, maxAgeMs, storage, replicas } = settings
+  const { subject, maxEvents, maxBytes, maxAgeMs, storage, replicas } = settings
   const refuse = (what: string): never => {
-    throw new Error(`Cannot keep a log in the stream ${JSON.stringify(stream)}: ${what}`)
+    throw new SettingsError(what)
   }
   if (!config.subjects?.some((pattern) => matches(pattern, subject)))
     refuse(
