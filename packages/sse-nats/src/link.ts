@@ -15,6 +15,7 @@ export class Link {
 
   /** @throws {Error} (rejects) When there is none now: after one attempt, which all share who ask meanwhile. */
   session(): Promise<Session> {
+    if (this.#isClosed) return Promise.reject(new Error('the log is closed'))
     if (this.#current?.isOver === false) return Promise.resolve(this.#current)
     return (this.#opening ??= this.#open())
   }

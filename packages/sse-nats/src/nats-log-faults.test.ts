@@ -170,6 +170,46 @@ describe('a log on NATS JetStream, when something fails', { skip }, () => {
     assert.equal(missed, 1)
   })
 
+  test('what a server without room refuses is told, and it takes more when there is room', async () => {
+    await using server = await NatsServer.start({
+      config: 'jetstream { max_file_store: 100KB }',
+    })
+    await using log = open(server.url)
+    const large = { text: `data: ${'x'.repeat(10_000)}\n\n` }
+    const outcomes = await Promise.allSettled(Array.from({ length: 20 }, () => log.append(large)))
+    const refused = outcomes.filter(({ status }) => status === 'rejected')
+    assert.ok(refused.length > 5 && refused.length < 15, `${refused.length} are refused`)
+    for (const { reason } of refused as PromiseRejectedResult[])
+      assert.match(String(reason), /Cannot add to the log in the stream "faults": .*resources/)
+    await administer(server.url, (jsm) => jsm.streams.purge('faults'))
+    const id = await log.append(large)
+    assert.deepEqual(await log.bounds(), { first: id, last: id })
+  })
+
+  test('what may not be published is told', async () => {
+    await using server = await NatsServer.start({
+      config: `no_auth_user: a, authorization { users: [{
+        user: a, password: a, permissions: { publish: { deny: "faults" } } }] }`,
+    })
+    await using log = open(server.url)
+    await assert.rejects(
+      log.append(event(0)),
+      /^Error: Cannot add to the log in the stream "faults": .*Permissions Violation/i,
+    )
+    assert.equal((await log.bounds()).first, undefined)
+  })
+
+  test('a log that is closed while it connects leaves no connection', async () => {
+    await using server = await NatsServer.start()
+    await using proxy = await Proxy.start(server.port)
+    proxy.delayMs = 20
+    const log = open(proxy.url)
+    const asking = log.bounds()
+    await log.close()
+    await assert.rejects(asking, /Cannot read the log in the stream "faults"/)
+    await until('the connection is closed', () => proxy.count === 0)
+  })
+
   test('an event that is too large for the server is refused, and those after it are taken', async () => {
     await using server = await NatsServer.start()
     await using log = open(server.url)

@@ -3,11 +3,10 @@ import { after, before, describe, test } from 'node:test'
 
 import { jetstreamManager, type JetStreamManager } from '@nats-io/jetstream'
 import { connect, headers } from '@nats-io/transport-node'
+import { natsLog, type NatsLogOptions } from '@wakerobin/sse-nats'
 import { eventLogConformance } from '@wakerobin/sse/testing'
 
 import { NatsServer, skip } from '../fixtures/nats-server.ts'
-import { natsLog } from './nats-log.ts'
-import type { NatsLogOptions } from './options.ts'
 
 describe('a log on NATS JetStream', { skip }, () => {
   let server: NatsServer
@@ -172,6 +171,20 @@ describe('a log on NATS JetStream', { skip }, () => {
       ],
     )
     assert.equal(next, id)
+    await log.close()
+  })
+
+  test('topics and keys may be any text', async () => {
+    count++
+    const log = open()
+    const { last } = await log.bounds()
+    const event = {
+      text: 'data: 1\n\n',
+      topics: ['🌱 \u2028', '日本\r\nInjected: 1', '\x7f\0', '\ud800', ' '],
+      key: 'é',
+    }
+    const id = await log.append(event)
+    assert.deepEqual((await log.read(last, 1)).records, [{ id, ...event }])
     await log.close()
   })
 
