@@ -97,13 +97,14 @@ function tool(name, args) {
 }
 
 async function installConsumer() {
-  const dependencies = Object.fromEntries(
-    packages.map(({ name, tarball }) => [name, `file:${tarball}`]),
-  )
+  const ours = Object.fromEntries(packages.map(({ name, tarball }) => [name, `file:${tarball}`]))
+  // With what they have types of, though it is optional.
+  const peers = Object.assign({}, ...packages.map(({ manifest }) => manifest.peerDependencies))
+  const dependencies = { ...peers, ...ours }
   mkdirSync(consumer)
   write(
     'package.json',
-    JSON.stringify({ private: true, type: 'module', dependencies, overrides: dependencies }),
+    JSON.stringify({ private: true, type: 'module', dependencies, overrides: ours }),
   )
   await succeed(
     'npm',

@@ -7,6 +7,7 @@ import { ClosedConnectionError, headers, TimeoutError } from '@nats-io/transport
 
 import { until } from '../fixtures/nats-server.ts'
 import { Appender } from './appender.ts'
+import { NatsAppendError } from './errors.ts'
 import type { Link } from './link.ts'
 import { checkOptions } from './options.ts'
 import type { Session } from './session.ts'
@@ -80,6 +81,16 @@ function add(appender: Appender, ...texts: string[]): Promise<PromiseSettledResu
   return Promise.allSettled(texts.map((text) => appender.add({ text })))
 }
 
+/** Of those that were rejected, whether the log may have them. */
+function doubts(results: readonly PromiseSettledResult<string>[]): boolean[] {
+  return results
+    .filter((result) => result.status === 'rejected')
+    .map(({ reason }) => {
+      assert.ok(reason instanceof NatsAppendError)
+      return reason.mayBeInLog
+    })
+}
+
 function outcomes(results: readonly PromiseSettledResult<string>[]): string[] {
   return results.map((result) =>
     result.status === 'fulfilled' ? result.value : (result.reason as Error).message,
@@ -134,6 +145,7 @@ test('what was not taken is not put behind a later one that was', async () => {
   const all = await wire.has(4)
   assert.equal(all[3]!.text, 'c')
   all[3]!.taken(2)
+  assert.deepEqual(doubts(await adding), [false])
   assert.deepEqual(outcomes(await adding), [
     'Cannot add to the log in the stream "wire": it was not taken, and a later one was',
     'e-1',
@@ -149,6 +161,7 @@ test('what is refused is told, and holds up nothing', async () => {
   a!.failed(new JetStreamError('invalid ack response'))
   b!.failed('odd')
   c!.taken(1)
+  assert.deepEqual(doubts(await adding), [false, false])
   assert.deepEqual(outcomes(await adding), [
     'Cannot add to the log in the stream "wire": invalid ack response',
     'Cannot add to the log in the stream "wire": odd',
@@ -176,7 +189,8 @@ test('an answer that comes too late changes nothing, and what was out of time is
   const appender = new Appender(checkOptions('wire', { appendTimeoutMs: 100 }), wire.link)
   const adding = add(appender, 'a', 'b')
   const [a, b] = await wire.has(2)
-  assert.deepEqual(outcomes(await adding), Array(2).fill('Cannot add to the log in the stream "wire": NATS has not taken it within 100 ms, and whether it has it is not known')) // prettier-ignore
+  assert.deepEqual(doubts(await adding), [true, true])
+  assert.deepEqual(outcomes(await adding), Array(2).fill('Cannot add to the log in the stream "wire": NATS has not answered within 100 ms')) // prettier-ignore
   await appender.drain()
   a!.taken(1)
   b!.failed(new TimeoutError())
@@ -199,6 +213,7 @@ test('a stream that counts anew is another', async () => {
   await nextTurn()
   wire.stateError = new Error('connection closed')
   c!.taken(1)
+  assert.deepEqual(doubts(await adding), [true])
   assert.deepEqual(outcomes(await adding), [
     'e-7',
     'f-1',

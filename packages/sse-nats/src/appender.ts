@@ -10,7 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { PubAck } from '@nats-io/jetstream'
 import type { LogEvent } from '@wakerobin/sse'
 
-import { messageOf, SettingsError } from './errors.ts'
+import { messageOf, NatsAppendError, SettingsError } from './errors.ts'
 import type { Link } from './link.ts'
 import { idOf } from './log-id.ts'
 import { writeEvent } from './message.ts'
@@ -26,7 +26,10 @@ interface Entry {
   readonly deadline: number
   readonly resolve: (id: string) => void
   readonly reject: (error: Error) => void
-  wasSent: boolean
+  /** Sent, without an answer yet. */
+  isFlying: boolean
+  /** Sent, and no answer has come: the log may have it. */
+  isUnsure: boolean
   /** Nobody was there to take it, when it was sent last. */
   wasAway: boolean
   isSettled: boolean
@@ -69,7 +72,8 @@ export class Appender {
         deadline: performance.now() + this.#settings.appendTimeoutMs,
         resolve,
         reject,
-        wasSent: false,
+        isFlying: false,
+        isUnsure: false,
         wasAway: false,
         isSettled: false,
       }
@@ -131,7 +135,7 @@ export class Appender {
     const { stream, subject, appendTimeoutMs } = this.#settings
     const headers = session.newHeaders()
     writeEvent(entry.event, headers)
-    entry.wasSent = true
+    entry.isFlying = true
     this.#flying++
     session.js
       .publish(subject, entry.event.text, {
@@ -149,6 +153,7 @@ export class Appender {
 
   #taken(session: Session, entry: Entry, { seq, duplicate }: PubAck): void {
     this.#flying--
+    entry.isFlying = false
     this.#pauseMs = firstPauseMs
     // Sent again, these would stand behind it.
     for (const earlier of this.#again)
@@ -167,19 +172,24 @@ export class Appender {
       const { epoch } = await session.state()
       this.#settle(entry, () => entry.resolve(idOf(epoch, sequence)))
     } catch (error) {
+      entry.isUnsure = true
       this.#reject(entry, 'its stream was made anew, and its id is not known', error)
     }
   }
 
   #failed(session: Session, entry: Entry, error: unknown): void {
     this.#flying--
+    entry.isFlying = false
     this.#lastError = error
     const kind = kindOf(error)
     if (kind === 'refused') this.#reject(entry, messageOf(error), error)
     else this.#again.push(entry)
     entry.wasAway = kind === 'away'
     if (kind === 'away') this.#wasAway = true
-    if (kind === 'lost') session.end()
+    if (kind === 'lost') {
+      entry.isUnsure = true
+      session.end()
+    }
     this.#proceed()
   }
 
@@ -204,24 +214,19 @@ export class Appender {
       const now = performance.now()
       for (const entry of this.#open) {
         if (entry.deadline > now) return this.#watch(Math.ceil(entry.deadline - now))
-        const known = entry.wasSent ? 'whether it has it is not known' : 'it was not sent'
-        const last = this.#lastError === undefined ? '' : ` (${messageOf(this.#lastError)})`
+        const what = mayBeInLog(entry) ? 'has not answered' : 'has not taken it'
+        const why = this.#lastError === undefined ? '' : ` (${messageOf(this.#lastError)})`
         const { appendTimeoutMs } = this.#settings
-        this.#reject(
-          entry,
-          `NATS has not taken it within ${appendTimeoutMs} ms, and ${known}${last}`,
-          this.#lastError,
-        )
+        this.#reject(entry, `NATS ${what} within ${appendTimeoutMs} ms${why}`, this.#lastError)
       }
     }, ms)
   }
 
   #reject(entry: Entry, why: string, cause: unknown): void {
-    const { stream } = this.#settings
+    const stream = JSON.stringify(this.#settings.stream)
+    const message = `Cannot add to the log in the stream ${stream}: ${why}`
     this.#settle(entry, () =>
-      entry.reject(
-        new Error(`Cannot add to the log in the stream ${JSON.stringify(stream)}: ${why}`, { cause }),
-      ),
+      entry.reject(new NatsAppendError(message, mayBeInLog(entry), { cause })),
     )
   }
 
@@ -238,12 +243,17 @@ export class Appender {
   }
 }
 
+function mayBeInLog({ isFlying, isUnsure }: Entry): boolean {
+  return isFlying || isUnsure
+}
+
 /** `refused`: not taken, and said so. `away`: not taken, as nobody was there to take it. `lost`: nobody knows. */
 function kindOf(error: unknown): 'refused' | 'away' | 'lost' {
   const { name, cause } = error instanceof Error ? error : new Error()
   if ((cause as Error | undefined)?.name === 'PermissionViolationError') return 'refused'
   if (name === 'JetStreamNotEnabled') return 'away'
-  if (/^(TimeoutError|RequestError|ClosedConnectionError|DrainingConnectionError)$/.test(name)) return 'lost'
+  if (/^(TimeoutError|RequestError|ClosedConnectionError|DrainingConnectionError)$/.test(name))
+    return 'lost'
   return 'refused'
 }
 

@@ -47,7 +47,7 @@ describe('a log on NATS JetStream, when something fails', { skip }, () => {
     await assert.rejects(log.bounds(), /^Error: Cannot read the log in the stream "faults": connection refused$/) // prettier-ignore
     await assert.rejects(log.read('', 1), /^Error: Cannot read the log/)
     await assert.rejects(async () => {
-      for await (const _ of log.tail('', new AbortController().signal)) break
+      await log.tail('', new AbortController().signal)[Symbol.asyncIterator]().next()
     }, /^Error: Cannot follow the log in the stream "faults": connection refused$/)
     const adding = Promise.all([0, 1, 2].map((number) => log.append(event(number))))
     await server.start()
@@ -61,7 +61,7 @@ describe('a log on NATS JetStream, when something fails', { skip }, () => {
     await using log = open(server.url, { appendTimeoutMs: 200 })
     await assert.rejects(
       log.append(event(0)),
-      /^Error: Cannot add to the log in the stream "faults": NATS has not taken it within 200 ms, and it was not sent \(connection refused\)$/,
+      /^NatsAppendError: Cannot add to the log in the stream "faults": NATS has not taken it within 200 ms \(connection refused\)$/,
     )
   })
 
@@ -159,7 +159,8 @@ describe('a log on NATS JetStream, when something fails', { skip }, () => {
     await using log = open(server.url)
     const large = { text: `data: ${'x'.repeat(5_000)}\n\n` }
     const added = [await log.append(large), await log.append(large), await log.append(large)]
-    const full = /^Error: Cannot add to the log in the stream "faults": maximum bytes exceeded$/
+    const full =
+      /^NatsAppendError: Cannot add to the log in the stream "faults": maximum bytes exceeded$/
     await assert.rejects(log.append(large), full)
     await assert.rejects(log.append(large), full)
     assert.equal((await log.bounds()).last, added[2])
@@ -194,7 +195,7 @@ describe('a log on NATS JetStream, when something fails', { skip }, () => {
     await using log = open(server.url)
     await assert.rejects(
       log.append(event(0)),
-      /^Error: Cannot add to the log in the stream "faults": .*Permissions Violation/i,
+      /^NatsAppendError: Cannot add to the log in the stream "faults": .*Permissions Violation/i,
     )
     assert.equal((await log.bounds()).first, undefined)
   })

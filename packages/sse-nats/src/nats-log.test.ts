@@ -89,7 +89,10 @@ describe('a log on NATS JetStream', { skip }, () => {
       await log.close()
     }
     const wrong: [options: NatsLogOptions, why: string][] = [
-      [{ maxEvents: 6 }, 'maxEvents is 6, and the stream is there with 5; edit the stream, or leave out the option to take it as it is'],
+      [
+        { maxEvents: 6 },
+        'maxEvents is 6, and the stream is there with 5; edit the stream, or leave out the option to take it as it is',
+      ],
       [{ maxEvents: Infinity }, 'maxEvents is Infinity, and the stream is there with 5'],
       [{ maxBytes: 1_000 }, 'maxBytes is 1000, and the stream is there with Infinity'],
       [{ maxAgeMs: 60_000 }, 'maxAgeMs is 60000, and the stream is there with Infinity'],
@@ -97,7 +100,10 @@ describe('a log on NATS JetStream', { skip }, () => {
       [{ replicas: 2 }, 'replicas is 2, and the stream is there with 1'],
       [{ subject: 'a.x.y' }, 'it has the subjects ["a.*","b.>","c"], and not the subject "a.x.y"'],
       [{ subject: 'b' }, 'it has the subjects'],
-      [{ appendTimeoutMs: 15_001 }, 'its duplicate_window of 30000 ms is less than twice appendTimeoutMs, 15001 ms'],
+      [
+        { appendTimeoutMs: 15_001 },
+        'its duplicate_window of 30000 ms is less than twice appendTimeoutMs, 15001 ms',
+      ],
     ]
     for (const [options, why] of wrong) {
       const log = stream(options)
@@ -193,7 +199,9 @@ describe('a log on NATS JetStream', { skip }, () => {
     const name = `log-${count}`
     const log = open()
     const { last } = await log.bounds()
-    const ids = await Promise.all([0, 1, 2, 3, 4, 5].map((n) => log.append({ text: `data: ${n}\n\n` })))
+    const ids = await Promise.all(
+      [0, 1, 2, 3, 4, 5].map((n) => log.append({ text: `data: ${n}\n\n` })),
+    )
     await administer(async (jsm) => {
       for (const sequence of [3, 4]) await jsm.streams.deleteMessage(name, sequence)
     })

@@ -104,7 +104,5 @@ function refusal(
   expected: string,
   kind: ErrorConstructor = RangeError,
 ): Error {
-  return new kind(
-    `Cannot make a log on NATS with ${name} ${describe(value)}: expected ${expected}`,
-  )
+  return new kind(`Cannot make a log on NATS with ${name} ${describe(value)}: expected ${expected}`)
 }
