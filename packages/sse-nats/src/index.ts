@@ -2,4 +2,4 @@
 
 export { NatsAppendError } from './errors.ts'
 export { natsLog } from './nats-log.ts'
-export type { NatsLogOptions } from './options.ts'
+export type { NatsConnectionOptions, NatsLogOptions } from './options.ts'

@@ -1,14 +1,41 @@
 /** How a log on JetStream is made, checked. */
 
-import type { NodeConnectionOptions } from '@nats-io/transport-node'
 import { describe } from '@wakerobin/core/adapter'
+
+/** How the servers are reached: what `connect` of `@nats-io/transport-node` takes, but for what is about reconnecting,
+ * which the log does by itself. */
+export interface NatsConnectionOptions {
+  /** Such as `nats://10.0.0.1:4222`. Name several of a cluster: they are tried in turn. Default: this machine, port 4222. */
+  servers?: string | string[]
+  user?: string
+  pass?: string
+  token?: string
+  /** Such as `credsAuthenticator` makes of the file of an account. */
+  authenticator?: unknown
+  /** Such as `{ caFile, certFile, keyFile }`. */
+  tls?: object | null
+  /** What the server calls the connection. Default `wakerobin log` and the name of the stream. */
+  name?: string
+  /** What inboxes begin with, where permissions ask for it. */
+  inboxPrefix?: string
+  /** For how long an attempt to connect may take, in milliseconds. Default 5,000. */
+  timeout?: number
+  /** The time between pings, in milliseconds. Default 5,000. */
+  pingInterval?: number
+  /** How many pings may have no answer before the connection is given up. Default 2. */
+  maxPingOut?: number
+  /** Whether servers are tried in the order in which they were named. Default false. */
+  noRandomize?: boolean
+  /** Whether names of servers are resolved here, each address being tried. Default true. */
+  resolve?: boolean
+  /** Whether the client prints what it sends and receives. Default false. */
+  debug?: boolean
+}
 
 /** Where the log is, and how much of it is kept. */
 export interface NatsLogOptions {
-  /** How the servers are reached, for `connect` of `@nats-io/transport-node`: `servers`, `user`, `tls` and so on. Default:
-   * a server on this machine, at its usual port. Name several servers of a cluster: what is lost is connected anew by the
-   * log, so those options that are about reconnecting have no effect. */
-  connection?: NodeConnectionOptions
+  /** How the servers are reached. Default: one on this machine, at its usual port. */
+  connection?: NatsConnectionOptions
   /** What events are published on, a subject without wildcards that no other stream has. Default: the name of the stream. */
   subject?: string
   /** How many events are kept. Default 100,000 for a stream that is made here, else as the stream has it. `Infinity`: any
@@ -32,7 +59,7 @@ export interface NatsLogOptions {
 export interface Settings {
   readonly stream: string
   readonly subject: string
-  readonly connection: NodeConnectionOptions
+  readonly connection: NatsConnectionOptions
   readonly maxEvents: number | undefined
   readonly maxBytes: number | undefined
   readonly maxAgeMs: number | undefined

@@ -4,7 +4,7 @@
  * another meanwhile. Here everything that was under way fails at once, and who wants to go on asks for the next session. */
 
 import type { Consumer, JetStreamClient, JetStreamManager } from '@nats-io/jetstream'
-import type { MsgHdrs, NatsConnection } from '@nats-io/transport-node'
+import type { MsgHdrs, NatsConnection, NodeConnectionOptions } from '@nats-io/transport-node'
 
 import { SettingsError } from './errors.ts'
 import { epochOf, type StreamState } from './log-id.ts'
@@ -44,7 +44,7 @@ export class Session {
       timeout: requestTimeoutMs,
       pingInterval: 5_000,
       maxPingOut: 2,
-      ...settings.connection,
+      ...(settings.connection as NodeConnectionOptions),
       reconnect: false,
       waitOnFirstConnect: false,
       noAsyncTraces: true, // an Error for every request
