@@ -97,14 +97,13 @@ function tool(name, args) {
 }
 
 async function installConsumer() {
-  const ours = Object.fromEntries(packages.map(({ name, tarball }) => [name, `file:${tarball}`]))
-  // With what they have types of, though it is optional.
-  const peers = Object.assign({}, ...packages.map(({ manifest }) => manifest.peerDependencies))
-  const dependencies = { ...peers, ...ours }
+  const dependencies = Object.fromEntries(
+    packages.map(({ name, tarball }) => [name, `file:${tarball}`]),
+  )
   mkdirSync(consumer)
   write(
     'package.json',
-    JSON.stringify({ private: true, type: 'module', dependencies, overrides: ours }),
+    JSON.stringify({ private: true, type: 'module', dependencies, overrides: dependencies }),
   )
   await succeed(
     'npm',
