@@ -131,6 +131,24 @@ describe('a log on NATS JetStream, when something fails', { skip }, () => {
     assert.deepEqual(await everything(log), texts(4))
   })
 
+  test('a connection that is silent for too long is given up, though nothing is published', async () => {
+    await using server = await NatsServer.start()
+    await using proxy = await Proxy.start(server.port)
+    await using direct = open(server.url)
+    await using log = open(proxy.url, {
+      connection: { servers: proxy.url, pingInterval: 100, maxPingOut: 1 },
+    })
+    await using follower = new Follower(log, (await log.bounds()).last)
+    await direct.append(event(0))
+    await follower.has(1)
+    proxy.freeze()
+    await direct.append(event(1))
+    await follower.has(2)
+    assert.deepEqual(follower.texts, texts(2))
+    assert.deepEqual(follower.missed, [])
+    assert.match(String(follower.errors[0]), /Cannot follow the log in the stream "faults"/)
+  })
+
   test('a slow server is waited for, and connections that break are made anew', async () => {
     await using server = await NatsServer.start()
     await using proxy = await Proxy.start(server.port)
