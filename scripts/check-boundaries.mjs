@@ -14,6 +14,7 @@ const mayImport = {
   router: ['core', 'rou3'],
   forwarded: ['core'],
   'server-node': ['core', 'node:'],
+  'sse-nats': ['core', 'sse', 'node:', '@nats-io/jetstream', '@nats-io/transport-node'],
   websocket: ['core', 'node:', 'ws'],
   'sse-file': ['core', 'sse', 'node:'],
   'sse-redis': ['core', 'sse'],

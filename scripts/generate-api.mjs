@@ -23,6 +23,7 @@ const entries = [
   ['@wakerobin/logger', 'packages/logger/src/index.ts'],
   ['@wakerobin/router', 'packages/router/src/index.ts'],
   ['@wakerobin/forwarded', 'packages/forwarded/src/index.ts'],
+  ['@wakerobin/sse-nats', 'packages/sse-nats/src/index.ts'],
   ['@wakerobin/websocket', 'packages/websocket/src/index.ts'],
   ['@wakerobin/sse-redis', 'packages/sse-redis/src/index.ts'],
 ]
