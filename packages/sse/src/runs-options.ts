@@ -68,7 +68,7 @@ export function checkRunsOptions(options: RunsOptions): CheckedRunsOptions {
   const { mapEnd = defaultEnd, remove = removeNothing, onError = printError } = options
   if (!(typeof keepMs === 'number' && keepMs >= 0))
     throw refusal('keepMs', keepMs, 'a number of milliseconds from 0', RangeError)
-  if (!(typeof leaseMs === 'number' && leaseMs >= 1_000))
+  if (!(Number.isFinite(leaseMs) && leaseMs >= 1_000))
     throw refusal('leaseMs', leaseMs, 'a number of milliseconds from 1,000', RangeError)
   for (const [option, value] of Object.entries({ open, mapEnd, remove, onError }))
     if (typeof value !== 'function') throw refusal(option, value, 'a function', TypeError)

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
 import { test, type TestContext } from 'node:test'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 
 import { handlers, Swansong, type Conn, type Handler } from '@wakerobin/core'
 import { testApp, type TestApp } from '@wakerobin/core/testing'
@@ -710,6 +712,39 @@ test('a finished run is dropped after keepMs, and nothing is left of it', async 
   assert.deepEqual(removed, ['7'])
 })
 
+test('no log, no work and no event of a run that was dropped is held', async (t) => {
+  setFlagsFromString('--expose-gc')
+  const collectGarbage = runInNewContext('gc') as () => void
+  const refs: WeakRef<object>[] = []
+  const { app, runs } = process(
+    t,
+    {
+      open: () => {
+        const log = memoryLog()
+        refs.push(new WeakRef(log))
+        return log
+      },
+      keepMs: 1_000,
+    },
+    (signal) => {
+      const events = ['one', 'two']
+      refs.push(new WeakRef(events), new WeakRef(signal))
+      return events
+    },
+  )
+  for (let id = 0; id < 10; id++) {
+    await (await start(app, `a${id}`)).ended
+    await app.get(`/b${id}`)
+  }
+  await advance(3_000)
+  assert.equal(runs.size, 0)
+  await new Promise((resolve) => setTimeout(resolve)) // what a job holds, it holds until the next
+  collectGarbage()
+  assert.equal(refs.length, 40)
+  const held = refs.filter((ref) => ref.deref() !== undefined)
+  assert.ok(held.length <= 1, `${held.length} are held`)
+})
+
 test('a run in memory is gone after keepMs: it is a 404, and its id is free', async (t) => {
   const { app, runs } = process(t, { keepMs: 1_000 }, () => ['one'])
   await (
@@ -735,6 +770,8 @@ test('a run that goes on, or is read, is not dropped', async (t) => {
   await advance(20_000)
   assert.equal(runs.size, 1)
   client.drain()
+  await turn()
+  assert.deepEqual(client.heard, [done])
   assert.equal(client.state, 'ended')
   await advance(3_000)
   assert.equal(runs.size, 0)
@@ -791,6 +828,19 @@ test('the stop of a server waits for a run, and ends the streams that show it', 
   feeder.end()
   await again.ended
   assert.deepEqual(heard(again), ['two', done])
+  await down
+})
+
+test('a stream that finishes, too, shows a run to its end while the server stops', async (t) => {
+  const feeder = new Feeder()
+  const { app } = process(t, {}, feeder.work, { finish: true })
+  const stream = await start(app)
+  const down = app.shutDown()
+  await turn()
+  feeder.say('one')
+  feeder.end()
+  assert.equal((await stream.ended).reason, 'done')
+  assert.deepEqual(heard(stream), ['one', done])
   await down
 })
 
