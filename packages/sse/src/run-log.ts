@@ -132,9 +132,14 @@ export class RunLog implements EventLog {
   /** Whether nothing is left to read after an id: the run is over, and only signs come after that. */
   async isRead(after: string): Promise<boolean> {
     for (let at = after; at !== this.#end?.id;) {
+      const isEndKnown = this.#end !== undefined
       const { records, missed, next } = await this.read(at, 100)
       if (missed !== 0 || records.some(({ text }) => text !== emptyComment)) return false
-      if (records.length === 0) return false
+      if (records.length === 0) {
+        if (isEndKnown) return true
+        if ((await this.findEnd()) === undefined) return false
+        continue // what it has got, or was added since
+      }
       if (endOf(records) !== undefined) return true
       at = next
     }

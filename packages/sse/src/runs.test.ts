@@ -733,7 +733,9 @@ test('no log, no work and no event of a run that was dropped is held', async (t)
     },
   )
   for (let id = 0; id < 10; id++) {
-    await (await start(app, `a${id}`)).ended
+    await (
+      await start(app, `a${id}`)
+    ).ended
     await app.get(`/b${id}`)
   }
   await advance(3_000)
