@@ -23,7 +23,9 @@ const page = readFileSync(new URL('page.html', import.meta.url), 'utf8')
 
 const answers = (model: Model): Handler<Has<Runs>> =>
   router<Has<Runs>>({ methodNotAllowed: true })
-    .get('/', (conn) => conn.withResponseHeader('Content-Type', 'text/html; charset=utf-8').ok(page))
+    .get('/', (conn) =>
+      conn.withResponseHeader('Content-Type', 'text/html; charset=utf-8').ok(page),
+    )
     .post('/answers', async (conn) => {
       const question = await conn.requestBody.withLimit(2_000).text()
       // Who has the id may read the answer, so nobody must guess it.
