@@ -92,7 +92,7 @@ export class RunLog implements EventLog {
     const { first } = await this.#log.bounds()
     const end = await this.findEnd()
     if (end !== undefined) this.#tell()
-    return { first, last: this.#last }
+    return { first, last: end?.id ?? this.#last }
   }
 
   async *tail(after: string, signal: AbortSignal): AsyncGenerator<LogPage, void> {
@@ -123,10 +123,10 @@ export class RunLog implements EventLog {
     return this.#end
   }
 
-  /** Whether the log can be read, and has nothing that is not known. */
+  /** Whether the log can be read, and has nothing that is not known, or nothing at all any more. */
   async isSilent(): Promise<boolean> {
-    const { last } = await this.#log.bounds()
-    return last === this.#last
+    const { first, last } = await this.#log.bounds()
+    return last === this.#last || first === undefined
   }
 
   /** Whether nothing is left to read after an id: the run is over, and only signs come after that. */

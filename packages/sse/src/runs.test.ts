@@ -612,6 +612,19 @@ test('a log that cannot be reached is no death: the lease begins anew when it ca
   assert.equal(there.errors.length, 1)
 })
 
+test('a run whose log is gone is lost, too', async (t) => {
+  const feeder = new Feeder()
+  const { logs, all } = processes(t, 2, feeder.work)
+  const [here, there] = all as [Process, Process]
+  await here.runs.start('7', feeder.work)
+  const stream = await testStream(there.app, '/7')
+  logs.kill(1)
+  logs.forget = true // as an expiry does
+  await advance(20_000)
+  await stream.ended
+  assert.deepEqual(heard(stream), ['end {"reason":"lost"}'])
+})
+
 test('a run of which nobody wants to know is not watched, and let go of', async (t) => {
   const feeder = new Feeder()
   const { logs, all } = processes(t, 2, feeder.work)
