@@ -1,6 +1,6 @@
 /** Random lives of runs in several processes that share their logs, against a plain list of what was said.
  *
- *     WAKEROBIN_PROPERTY_RUNS=3000 npm test -- runs-property      default 20
+ *     WAKEROBIN_PROPERTY_RUNS=100 npm test -- runs-property       as CI does; default 20
  *     WAKEROBIN_PROPERTY_SEED=4711 npm test -- runs-property      one life again
  *
  * Clients come to any process, stall, read on, leave, and come back to another with the id that they have really got;
