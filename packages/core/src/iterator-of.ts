@@ -7,6 +7,7 @@ import { isPromiseLike } from './is-promise-like.ts'
 /** What can be iterated. `object`: a string is an iterable of strings, and never what was meant. */
 export type IterableSource<T> = (Iterable<T> & object) | AsyncIterable<T> | ReadableStream<T>
 
+/** An iterator of either kind. */
 export type AnyIterator<T> = Iterator<T, unknown> | AsyncIterator<T, unknown>
 
 /** Opens a source.

@@ -13,7 +13,7 @@ import type { Entry } from './history.ts'
 import { lastEventId } from './last-event-id.ts'
 import type { EntryPage } from './log-follower.ts'
 import type { EndReason } from './options.ts'
-import type { Replay } from './replay.ts'
+import { isLeftBehind, Replay } from './replay.ts'
 import type { Subscriber } from './subscriber.ts'
 import { addMissed, countedMissed, openSubscription, type Subscription } from './subscription.ts'
 import type { Filter } from './topics.ts'
@@ -29,7 +29,7 @@ export class BroadcastSource implements BodySource, Reader {
   readonly #conn: Conn
   readonly #tally: StreamTally
   readonly #opening: Chunk
-  readonly #isResumed: boolean
+  #isResumed: boolean
   /** What comes before the history, while there is such. */
   #replay: Replay | undefined
   /** Called when there is room for more of it, or none is wanted any more. */
@@ -72,9 +72,9 @@ export class BroadcastSource implements BodySource, Reader {
     this.#sink = sink
     const isStopped = this.#isEnding
     this.#feed.trim() // what is too old is not replayed
-    const { isClosed } = this.#feed
+    const { isClosed, isFinished } = this.#feed
     this.#feed.add(this)
-    if (isClosed) this.#isEnding = true
+    if (isClosed || (isFinished && this.#replay === undefined)) this.#isEnding = true
     if (this.#replay === undefined) this.#goOn(this.#position, this.#opening)
     else this.#hasRoom = sink.write(this.#opening)
     this.#feed.endBy(this, this.#signal)
@@ -107,9 +107,11 @@ export class BroadcastSource implements BodySource, Reader {
         const step = await replay.next()
         if (this.#sink === undefined) return
         if ('position' in step) {
+          if (isLeftBehind(this.#feed, step.position)) continue
           this.#replay = undefined
           this.#goOn(step.position, nothing)
           if (this.#isResumed) this.#knownTo = -1 // the last events may not have been for it
+          if (this.#feed.isFinished) this.#isEnding = true
           this.#read()
           return
         }
@@ -170,19 +172,37 @@ export class BroadcastSource implements BodySource, Reader {
   }
 
   leaving(position: number, entry: Entry): void {
-    if (position < this.#position) return
+    if (position < this.#position || this.#replay !== undefined) return
+    const { whenBehind } = this.#feed
+    if (whenBehind === 'replay' && this.#goBack(position)) return
     this.#position = position + 1
     if (!this.#isFor(entry)) return
     this.#drop(1)
-    const { whenBehind } = this.#feed
-    if (whenBehind === 'disconnect') this.#leave((sink) => sink.cut())
+    if (whenBehind === 'disconnect' || whenBehind === 'replay') this.#leave((sink) => sink.cut())
     else if (whenBehind === 'coalesce' && entry.isSuperseded) return
     else if (this.#missed !== null) this.#missed++
+  }
+
+  /** Reads on in the log.
+   * @returns Whether it is known from where. */
+  #goBack(position: number): boolean {
+    const id = this.#feed.idBefore(position)
+    if (id === '' || this.#missed !== 0) return false
+    this.#replay = new Replay(this.#feed, id)
+    this.#isResumed = true
+    this.#isBehind = false
+    this.#feed.catchUp(this)
+    void this.#readLog(this.#replay)
+    return true
   }
 
   close(): void {
     this.#isEnding = true
     this.#read()
+  }
+
+  finish(): void {
+    if (this.#replay === undefined) this.close()
   }
 
   disconnect(reason: EndReason): () => void {

@@ -18,7 +18,8 @@ import type { Filter } from './topics.ts'
 export type WhenBehind = 'disconnect' | 'drop-oldest' | 'coalesce'
 
 export interface FeedOptions extends HistoryLimits {
-  readonly whenBehind: WhenBehind
+  /** `replay`: it reads on in the log, at its own pace. */
+  readonly whenBehind: WhenBehind | 'replay'
   /** Whether events have ids, from which clients go on. */
   readonly isReplayed: boolean
   /** What keeps the events beyond the history. */
@@ -36,6 +37,8 @@ export interface Reader {
   leaving(position: number, entry: Entry): void
   /** No event will follow. */
   close(): void
+  /** No event will follow, but for those that it has yet to read in the log. */
+  finish(): void
   /** Lets go of the feed now. Returns what ends it: called when all who are disconnected together have let go, as
    * the app may publish from within. */
   disconnect(reason: EndReason): () => void
@@ -72,7 +75,7 @@ export interface FeedCounts {
 export class Feed {
   readonly history: History
   readonly ids: EventIds = new EventIds()
-  readonly whenBehind: WhenBehind
+  readonly whenBehind: FeedOptions['whenBehind']
   readonly isReplayed: boolean
   /** Reads the log, where there is one: all events come from there then. */
   readonly follower: LogFollower | undefined
@@ -85,6 +88,8 @@ export class Feed {
     ended: { client: 0, done: 0, shutdown: 0, slow: 0, 'max-age': 0, revoked: 0, error: 0 },
   }
   isClosed = false
+  /** Whether the last event of all has been read. */
+  isFinished = false
   readonly #readers = new Set<Reader>()
   /** Those of them that are subscribed to all topics. */
   readonly #toAll = new Set<Reader>()
@@ -167,6 +172,12 @@ export class Feed {
     this.isClosed = true
     this.follower?.close()
     for (const reader of this.#readers) reader.close()
+  }
+
+  /** Ends every reader when it has read all that there is, in the log too. */
+  finish(): void {
+    this.isFinished = true
+    for (const reader of this.#readers) reader.finish()
   }
 
   // -------------------------------------------------------------------------------- for readers

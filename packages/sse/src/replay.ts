@@ -46,3 +46,8 @@ export class Replay {
     })
   }
 }
+
+/** Whether the history has moved on past a position, for whom the log has what it has dropped. */
+export function isLeftBehind({ whenBehind, history }: Feed, position: number): boolean {
+  return whenBehind === 'replay' && position < history.start
+}

@@ -7,7 +7,7 @@ import type { SseEvent } from './event.ts'
 import type { Feed, Reader } from './feed.ts'
 import { gapEvent, type Missed } from './gap.ts'
 import type { Entry } from './history.ts'
-import { Replay } from './replay.ts'
+import { isLeftBehind, Replay } from './replay.ts'
 import type { Subscriber } from './subscriber.ts'
 import { checkTopics, Filter } from './topics.ts'
 
@@ -205,6 +205,7 @@ class SubscriptionIterator implements AsyncIterableIterator<SseEvent, undefined>
 
   leaving(position: number, entry: Entry): void {
     if (position < this.#position || this.#failure !== undefined) return
+    if (this.#feed.whenBehind === 'replay' && this.#goBack(position)) return
     this.#position = position + 1
     try {
       if (!this.#has(entry)) return
@@ -217,7 +218,21 @@ class SubscriptionIterator implements AsyncIterableIterator<SseEvent, undefined>
     if (this.#missed !== null) this.#missed++
   }
 
+  /** Reads on in the log.
+   * @returns Whether it is known from where. */
+  #goBack(position: number): boolean {
+    const id = this.#feed.idBefore(position)
+    if (id === '' || this.#missed !== 0) return false
+    this.#replay = new Replay(this.#feed, id)
+    this.#feed.catchUp(this)
+    return true
+  }
+
   close(): void {
+    this.#serve()
+  }
+
+  finish(): void {
     this.#serve()
   }
 
@@ -251,7 +266,9 @@ class SubscriptionIterator implements AsyncIterableIterator<SseEvent, undefined>
       this.#waiting.shift()
       first.resolve({ done: false, value: event })
     }
-    if (this.#isDone || (this.#feed.isClosed && this.#waiting.length > 0)) this.#end()
+    const { isClosed, isFinished } = this.#feed
+    const isAtEnd = isClosed || (isFinished && this.#replay === undefined)
+    if (this.#isDone || (isAtEnd && this.#waiting.length > 0)) this.#end()
     else if (this.#waiting.length > 0 && this.#replay !== undefined) void this.#readOn(this.#replay)
   }
 
@@ -264,6 +281,7 @@ class SubscriptionIterator implements AsyncIterableIterator<SseEvent, undefined>
     if (this.#isDone) return
     if ('position' in step) {
       const { history } = this.#feed
+      if (isLeftBehind(this.#feed, step.position)) return void this.#readOn(replay)
       this.#replay = undefined
       this.#missed = addMissed(0, this.#feed, this.filter, step.position)
       this.#position = Math.max(step.position, history.start)

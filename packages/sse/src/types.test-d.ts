@@ -3,8 +3,16 @@
 import { Conn, handlers, State, type Halted, type Handler, type Has } from '@wakerobin/core'
 import { testApp } from '@wakerobin/core/testing'
 
-import { Broadcaster, Event, sse, SseEvent, withSseStream } from './index.ts'
-import type { Eventable, EventFields, SseOptions, SseSource, Subscription } from './index.ts'
+import { Broadcaster, Event, memoryLog, Runs, sse, SseEvent, withSseStream } from './index.ts'
+import type {
+  Eventable,
+  EventFields,
+  Run,
+  RunEndReason,
+  SseOptions,
+  SseSource,
+  Subscription,
+} from './index.ts'
 import { testStream } from './testing.ts'
 
 type Equal<A, B> =
@@ -329,3 +337,41 @@ void shop.publish({ comment: 'still here' })
 void shop.publish({ retry: 5000 }, { topic: 'a' })
 // @ts-expect-error with data it is one
 void shop.publish({ data: 'x' })
+
+// A run is a source, its work what withSseStream takes, too, or a promise of it; attach answers.
+async function typedRuns(c: Conn<Has<Token>>): Promise<Halted> {
+  const runs = new Runs({
+    open: async () => memoryLog(),
+    mapEnd: ({ reason, error }) => {
+      const given: Equal<typeof error, unknown> = true
+      return given && reason === 'lost' ? undefined : { data: reason }
+    },
+    remove: async (id) => id.length,
+  })
+  const started: Equal<ReturnType<typeof runs.start>, Promise<Run>> = true
+  const run = await runs.start('1', (signal) => {
+    const given: Equal<typeof signal, AbortSignal> = true
+    return given ? ['one', SseEvent.new('two'), { data: 'three' }] : new Set(['one'])
+  })
+  await runs.start('2', async () => new ReadableStream<SseEvent>(), { swansong: c.swansong })
+  await runs.start('3', async function* () {
+    yield 'one'
+  })
+  // @ts-expect-error a string is no stream
+  await runs.start('4', () => 'one')
+  // @ts-expect-error numbers are no events
+  await runs.start('5', () => [1])
+  const reason: Equal<typeof run.endReason, RunEndReason | undefined> = true
+  for await (const event of run) {
+    const exact: Equal<typeof event, SseEvent> = true
+    void exact
+  }
+  const found: Equal<Awaited<ReturnType<typeof runs.get>>, Run | undefined> = true
+  // @ts-expect-error what may be undefined is no stream
+  c.withSseStream(await runs.get('1'))
+  void sse(() => runs.get('1'))
+  void sse((context) => runs.attach(context, '1'))
+  void [started, reason, found, c.withSseStream(run)]
+  return runs.attach(c, '1', { lastEventId: '7', finish: true })
+}
+void typedRuns

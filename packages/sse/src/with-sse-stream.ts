@@ -17,14 +17,16 @@ import { encodeEvent } from './encode.ts'
 import type { Eventable } from './event.ts'
 import { EventStream, type EventSource, type StreamTally } from './event-stream.ts'
 import { gatesOf, type Gate } from './gate.ts'
+import { lastEventId } from './last-event-id.ts'
 import { openingOf } from './opening.ts'
 import { checkOptions, type SseOptions, type StreamOptions } from './options.ts'
+import { Run } from './run.ts'
 import { Subscription } from './subscription.ts'
 
 /** What an event stream can be made from: an iterable, an async iterable, a `ReadableStream` or a
- * `Broadcaster` of eventables, or a function that returns one and is given a signal, which aborts
+ * `Broadcaster` of eventables, a `Run`, or a function that returns one and is given a signal, which aborts
  * when the stream is over, for whatever reason. */
-export type SseSource = AnyBroadcaster | Subscription | Pullable<Eventable>
+export type SseSource = AnyBroadcaster | Subscription | Run | Pullable<Eventable>
 
 declare module '@wakerobin/core' {
   interface ConnExtensions {
@@ -88,7 +90,7 @@ export interface StreamFollower {
 }
 
 /** Tells a client to come back later: an EventSource by a stream, because it gives up for ever on any other status. */
-export function refuseStream(conn: Conn, { retryMs: [min, max] }: Gate): Halted {
+export function refuseStream(conn: Conn, { retryMs: [min, max] }: Pick<Gate, 'retryMs'>): Halted {
   const retry = min + Math.floor(Math.random() * (max - min + 1))
   if (isEventSource(conn)) {
     const open = opener(conn, [{ retry }], openingOf(undefined))
@@ -127,6 +129,7 @@ function opener(
   events: SseSource,
   opening: Chunk,
 ): (tally: StreamTally) => EventSource {
+  if (events instanceof Run) return opener(conn, ofRun(events, conn), opening)
   if (events instanceof Broadcaster || events instanceof Subscription) {
     const subscription = events instanceof Broadcaster ? events.subscribe() : events
     return (tally) => new BroadcastSource(conn, subscription, opening, tally)
@@ -145,6 +148,11 @@ function opener(
     }
     return new PullSource(events, encode, { prelude: opening, isEndless: true })
   }
+}
+
+/** From the beginning, where the client says nothing: else a run would go on from now, as a broadcaster does. */
+function ofRun(run: Run, conn: Conn): Subscription {
+  return run.subscribe({ lastEventId: lastEventId(conn) })
 }
 
 /** A string is an iterable of its characters and bytes are one of numbers: never what was meant. */
