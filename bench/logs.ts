@@ -94,8 +94,9 @@ async function measure(kind: LogKind, name: string): Promise<Figures | undefined
 
     const replayStart = performance.now()
     let replayed = 0
-    for await (const _ of broadcaster.subscribe({ lastEventId: last }))
-      if (++replayed === many) break
+    const events = broadcaster.subscribe({ lastEventId: last })[Symbol.asyncIterator]()
+    while (replayed < many && !(await events.next()).done) replayed++
+    await events.return?.()
     const replayMs = performance.now() - replayStart
     broadcaster.close()
     hearer.close()

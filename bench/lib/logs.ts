@@ -12,6 +12,7 @@ import { memoryLog, type EventLog } from '@wakerobin/sse'
 import { fileLog } from '@wakerobin/sse-file'
 import { natsLog } from '@wakerobin/sse-nats'
 import { redisLog } from '@wakerobin/sse-redis'
+import { createClient } from 'redis'
 
 /** Which log, and where it is: what another process needs to open it. */
 export interface LogPlace {
@@ -22,7 +23,14 @@ export interface LogPlace {
   readonly name: string
 }
 
-export const logKinds = ['memory', 'file, never', 'file, interval', 'file, each', 'redis', 'nats'] as const
+export const logKinds = [
+  'memory',
+  'file, never',
+  'file, interval',
+  'file, each',
+  'redis',
+  'nats',
+] as const
 export type LogKind = (typeof logKinds)[number]
 
 /** Whether two processes can have it at once. */
@@ -36,9 +44,9 @@ export async function openLog({ kind, at, name }: LogPlace): Promise<EventLog> {
     case 'memory':
       return memoryLog({ maxEvents: kept })
     case 'redis':
-      return redisLog({ url: at, key: name, maxEvents: kept })
+      return redisLog(createClient({ url: at }), { key: name, maxEvents: kept })
     case 'nats':
-      return natsLog({ servers: at, stream: name, maxEvents: kept })
+      return natsLog(name, { connection: { servers: at }, maxEvents: kept })
     default:
       return fileLog(join(at, name), { fsync: kind.slice('file, '.length) as 'never' })
   }
@@ -63,7 +71,19 @@ export class LogHost implements AsyncDisposable {
     const port = await freePort()
     const [program, ...args] =
       kind === 'redis'
-        ? ['redis-server', '--port', `${port}`, '--bind', '127.0.0.1', '--dir', folder, '--save', '', '--appendonly', 'no']
+        ? [
+            'redis-server',
+            '--port',
+            `${port}`,
+            '--bind',
+            '127.0.0.1',
+            '--dir',
+            folder,
+            '--save',
+            '',
+            '--appendonly',
+            'no',
+          ]
         : ['nats-server', '-a', '127.0.0.1', '-p', `${port}`, '-js', '-sd', folder]
     if (spawnSync(program!, ['--version']).error !== undefined) return undefined
     const child = spawn(program!, args, { stdio: 'ignore' })

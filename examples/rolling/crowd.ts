@@ -49,7 +49,10 @@ const [url, count] = process.argv.slice(2)
 const clients: Client[] = []
 // Not all in one moment: the backlog of a socket is not what is rehearsed.
 while (clients.length < Number(count)) {
-  const some = Array.from({ length: Math.min(50, Number(count) - clients.length) }, () => new Client(url!))
+  const some = Array.from(
+    { length: Math.min(50, Number(count) - clients.length) },
+    () => new Client(url!),
+  )
   clients.push(...some)
   await Promise.all(some.map(({ connected }) => connected))
 }

@@ -28,7 +28,9 @@ for (const kind of ['redis', 'file'] as const)
     `${clients} clients of ${titles[kind]} lose nothing by restarts, kills and a broker that is restarted`,
     { skip: skips[kind], timeout: 180_000 },
     async (t) => {
-      const outcome = await rehearse({ kind, clients, restarts, rate: 50 }, (line) => t.diagnostic(line))
+      const outcome = await rehearse({ kind, clients, restarts, rate: 50 }, (line) =>
+        t.diagnostic(line),
+      )
       const processes = kind === 'redis' ? 2 : 1
       t.diagnostic(JSON.stringify(outcome))
       assert.equal(outcome.restarts, processes * restarts)

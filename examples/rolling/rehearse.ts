@@ -20,6 +20,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { EventLog } from '@wakerobin/sse'
 import { fileLog } from '@wakerobin/sse-file'
 import { redisLog } from '@wakerobin/sse-redis'
+import { createClient } from 'redis'
 
 import type { CrowdAnswer, CrowdQuestion, Heard } from './crowd.ts'
 
@@ -72,7 +73,9 @@ export async function rehearse(plan: Rehearsal, say: (line: string) => void): Pr
       await sleep(500)
       await server.restart()
       restarts++
-      say(`restart ${round} of process ${server.name}: ${publisher.published} events, ${publisher.refused} refused`)
+      say(
+        `restart ${round} of process ${server.name}: ${publisher.published} events, ${publisher.refused} refused`,
+      )
     }
   await sleep(500)
   await publisher.settled()
@@ -95,12 +98,27 @@ export async function rehearse(plan: Rehearsal, say: (line: string) => void): Pr
 
   const log = await stage.read()
   await crowd.has(log.at(-1)!)
-  return { ...judge(log, publisher.ids, await crowd.report()), published: publisher.published, restarts, kills, brokerRestarts, refused, refusedInAll: publisher.refused }
+  return {
+    ...judge(log, publisher.ids, await crowd.report()),
+    published: publisher.published,
+    restarts,
+    kills,
+    brokerRestarts,
+    refused,
+    refusedInAll: publisher.refused,
+  }
 }
 
 /** Compares what was heard with the log.
  * @param log All ids, in order. @param acknowledged Those that the publisher was told. */
-function judge(log: readonly string[], acknowledged: readonly string[], crowd: readonly Heard[]): Pick<Outcome, 'notKept' | 'lost' | 'doubled' | 'disordered' | 'gaps' | 'givenUp' | 'connections'> {
+function judge(
+  log: readonly string[],
+  acknowledged: readonly string[],
+  crowd: readonly Heard[],
+): Pick<
+  Outcome,
+  'notKept' | 'lost' | 'doubled' | 'disordered' | 'gaps' | 'givenUp' | 'connections'
+> {
   const placeOf = new Map(log.map((id, place) => [id, place]))
   let [lost, doubled, disordered] = [0, 0, 0]
   for (const { ids } of crowd) {
@@ -111,7 +129,8 @@ function judge(log: readonly string[], acknowledged: readonly string[], crowd: r
     const places = ids.map((id) => placeOf.get(id) ?? -1)
     if (places.some((place, at) => at > 0 && place < places[at - 1]!)) disordered++
   }
-  const sum = (of: (heard: Heard) => number): number => crowd.reduce((total, heard) => total + of(heard), 0)
+  const sum = (of: (heard: Heard) => number): number =>
+    crowd.reduce((total, heard) => total + of(heard), 0)
   return {
     notKept: acknowledged.filter((id) => !placeOf.has(id)).length,
     lost,
@@ -134,7 +153,13 @@ class Stage implements AsyncDisposable {
   readonly #folder: string
   readonly #nginx: ChildProcess | undefined
 
-  private constructor(folder: string, servers: readonly Server[], broker: Redis | undefined, url: string, nginx: ChildProcess | undefined) {
+  private constructor(
+    folder: string,
+    servers: readonly Server[],
+    broker: Redis | undefined,
+    url: string,
+    nginx: ChildProcess | undefined,
+  ) {
     this.#folder = folder
     this.servers = servers
     this.broker = broker
@@ -153,7 +178,8 @@ class Stage implements AsyncDisposable {
     const broker = new Redis(await freePort(), folder)
     await broker.start()
     const servers: Server[] = []
-    for (const name of ['a', 'b']) servers.push(new Server(name, { REDIS_URL: broker.url }, await freePort()))
+    for (const name of ['a', 'b'])
+      servers.push(new Server(name, { REDIS_URL: broker.url }, await freePort()))
     await Promise.all(servers.map((server) => server.start()))
     const port = await freePort()
     const nginx = await startNginx(folder, port, servers)
@@ -164,7 +190,10 @@ class Stage implements AsyncDisposable {
   async read(): Promise<string[]> {
     // A folder is its writer's alone.
     if (this.broker === undefined) await this.servers[0]!.stop()
-    const log = this.broker === undefined ? fileLog(join(this.#folder, 'log')) : redisLog({ url: this.broker.url, key: 'ticks' })
+    const log =
+      this.broker === undefined
+        ? fileLog(join(this.#folder, 'log'))
+        : redisLog(createClient({ url: this.broker.url }), { key: 'ticks' })
     try {
       return await idsOf(log)
     } finally {
@@ -183,7 +212,7 @@ class Stage implements AsyncDisposable {
 
 async function idsOf(log: EventLog): Promise<string[]> {
   const ids: string[] = []
-  for (let at = ''; ; ) {
+  for (let at = ''; ;) {
     const { records, next } = await log.read(at, 1000)
     if (records.length === 0) return ids
     ids.push(...records.map(({ id }) => id))
@@ -191,14 +220,19 @@ async function idsOf(log: EventLog): Promise<string[]> {
   }
 }
 
+interface BoundHandle {
+  readonly fd: number
+  close(): void
+}
+
 /** A socket that stays when a process ends, as systemd keeps it: who connects meanwhile waits for the next one. */
 class KeptSocket {
-  readonly #handle: { readonly fd: number; close(): void }
+  readonly #handle: BoundHandle
 
   constructor(port: number) {
     // Node has no public way to bind without accepting too.
     const { _createServerHandle: bind } = net as unknown as {
-      _createServerHandle(address: string, port: number, addressType: 4): KeptSocket['#handle']
+      _createServerHandle(address: string, port: number, addressType: 4): BoundHandle
     }
     this.#handle = bind('127.0.0.1', port, 4)
   }
@@ -234,12 +268,19 @@ class Server {
   async start(): Promise<void> {
     const at = this.#at
     const program = join(import.meta.dirname, 'server.ts')
-    const address = typeof at === 'number' ? { HOST: '127.0.0.1', PORT: String(at) } : { LISTEN_FD: '3' }
+    const address =
+      typeof at === 'number' ? { HOST: '127.0.0.1', PORT: String(at) } : { LISTEN_FD: '3' }
     const child = spawn(
       process.execPath,
       ['--conditions=@wakerobin/source', '--import', 'tsx', program],
       {
-        env: { ...process.env, NODE_TEST_CONTEXT: undefined, NODE_V8_COVERAGE: undefined, ...this.#env, ...address },
+        env: {
+          ...process.env,
+          NODE_TEST_CONTEXT: undefined,
+          NODE_V8_COVERAGE: undefined,
+          ...this.#env,
+          ...address,
+        },
         stdio: ['ignore', 'pipe', 'inherit', ...(typeof at === 'number' ? [] : [at.fd])],
       },
     )
@@ -248,7 +289,9 @@ class Server {
       createInterface(child.stdout!).on('line', (line) => {
         if (line.startsWith('Listening at')) resolve()
       })
-      child.once('exit', (code, signal) => reject(new Error(`Process ${this.name} has ended with ${code ?? signal}`)))
+      child.once('exit', (code, signal) =>
+        reject(new Error(`Process ${this.name} has ended with ${code ?? signal}`)),
+      )
     })
   }
 
@@ -288,7 +331,14 @@ class Redis {
   }
 
   async start(): Promise<void> {
-    const options = { port: this.#port, bind: '127.0.0.1', dir: this.#folder, save: '', appendonly: 'yes', appendfsync: 'always' }
+    const options = {
+      port: this.#port,
+      bind: '127.0.0.1',
+      dir: this.#folder,
+      save: '',
+      appendonly: 'yes',
+      appendfsync: 'always',
+    }
     const args = Object.entries(options).flatMap(([name, value]) => [`--${name}`, String(value)])
     this.#child = spawn('redis-server', args, { stdio: 'ignore' })
     await isOpen(this.#port, this.#child)
@@ -305,7 +355,11 @@ class Redis {
   }
 }
 
-async function startNginx(folder: string, port: number, servers: readonly Server[]): Promise<ChildProcess> {
+async function startNginx(
+  folder: string,
+  port: number,
+  servers: readonly Server[],
+): Promise<ChildProcess> {
   const temp = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
   const upstream = servers.map((server) => `server 127.0.0.1:${server.port} max_fails=0;`)
   writeFileSync(
@@ -333,7 +387,9 @@ http {
 }
 `,
   )
-  const nginx = spawn('nginx', ['-p', folder, '-c', 'nginx.conf', '-e', 'stderr'], { stdio: ['ignore', 'ignore', 'inherit'] })
+  const nginx = spawn('nginx', ['-p', folder, '-c', 'nginx.conf', '-e', 'stderr'], {
+    stdio: ['ignore', 'ignore', 'inherit'],
+  })
   await isOpen(port, nginx)
   return nginx
 }
@@ -434,12 +490,16 @@ class Publisher {
 
   #post(body: string): Promise<{ status: number; text: string }> {
     return new Promise((resolve, reject) => {
-      const sent = request(`${this.#url}/publish`, { method: 'POST', agent: this.#agent }, (response) => {
-        let text = ''
-        response.setEncoding('utf8').on('data', (part: string) => (text += part))
-        response.once('end', () => resolve({ status: response.statusCode!, text }))
-        response.once('error', reject)
-      })
+      const sent = request(
+        `${this.#url}/publish`,
+        { method: 'POST', agent: this.#agent },
+        (response) => {
+          let text = ''
+          response.setEncoding('utf8').on('data', (part: string) => (text += part))
+          response.once('end', () => resolve({ status: response.statusCode!, text }))
+          response.once('error', reject)
+        },
+      )
       sent.once('error', reject)
       sent.end(body)
     })
@@ -451,7 +511,10 @@ class Publisher {
 const patienceMs = 60_000
 
 /** Ends a process, and resolves with its exit code, or the signal that has ended it. */
-async function end(child: ChildProcess, signal: NodeJS.Signals = 'SIGTERM'): Promise<number | string> {
+async function end(
+  child: ChildProcess,
+  signal: NodeJS.Signals = 'SIGTERM',
+): Promise<number | string> {
   if (child.exitCode === null && child.signalCode === null) {
     const exited = once(child, 'exit')
     child.kill(signal)
@@ -479,7 +542,10 @@ async function isOpen(port: number, child: ChildProcess): Promise<void> {
       return
     } catch {
       if (failure !== undefined) throw failure
-      if (child.exitCode !== null) throw new Error(`A process has ended with ${child.exitCode} instead of listening on port ${port}`)
+      if (child.exitCode !== null)
+        throw new Error(
+          `A process has ended with ${child.exitCode} instead of listening on port ${port}`,
+        )
       await sleep(20)
     } finally {
       socket.destroy()
@@ -494,12 +560,18 @@ if (process.argv[1] === import.meta.filename) {
     if (option !== undefined) plan[option as 'clients'] = Number(value)
     else if (arg === 'redis' || arg === 'file') plan.kind = arg
     else {
-      console.error(`Cannot rehearse ${arg}: expected redis, file, clients=500, restarts=3 or rate=50`)
+      console.error(
+        `Cannot rehearse ${arg}: expected redis, file, clients=500, restarts=3 or rate=50`,
+      )
       process.exit(1)
     }
   }
   const outcome = await rehearse(plan, console.log)
   console.table(outcome)
   const { notKept, lost, doubled, disordered, gaps, givenUp, refused } = outcome
-  process.exitCode = [notKept, lost, doubled, disordered, gaps, givenUp, refused].some((count) => count > 0) ? 1 : 0
+  process.exitCode = [notKept, lost, doubled, disordered, gaps, givenUp, refused].some(
+    (count) => count > 0,
+  )
+    ? 1
+    : 0
 }

@@ -15,6 +15,7 @@ import { onShutdown, readiness, run } from '@wakerobin/server-node'
 import { Broadcaster, sse, type EventLog } from '@wakerobin/sse'
 import { fileLog } from '@wakerobin/sse-file'
 import { redisLog } from '@wakerobin/sse-redis'
+import { createClient } from 'redis'
 
 /** What is sent. */
 export interface Ticks {
@@ -25,9 +26,9 @@ export interface Ticks {
 export function app(log: EventLog): Handler {
   const ticks = new Broadcaster<Ticks>({ log })
   return handlers(
-    Init.new(({ swansong }) =>
-      onShutdown(swansong, 'closing', () => log.close(), { name: 'the log' }),
-    ),
+    Init.new(({ swansong }) => {
+      onShutdown(swansong, 'closing', () => log.close(), { name: 'the log' })
+    }),
     readiness('/ready'),
     sse((conn) => (conn.path === '/events' ? ticks : undefined), {
       retryMs: 100,
@@ -44,7 +45,7 @@ export function app(log: EventLog): Handler {
 
 function openLog(): EventLog {
   const { REDIS_URL: url, LOG_FOLDER: folder = join(tmpdir(), 'events.log') } = process.env
-  return url === undefined ? fileLog(folder) : redisLog({ url, key: 'ticks' })
+  return url === undefined ? fileLog(folder) : redisLog(createClient({ url }), { key: 'ticks' })
 }
 
 if (process.argv[1] === import.meta.filename) run(app(openLog()))

@@ -452,6 +452,21 @@ test('[broadcast 8.7] closing a broadcaster ends its tail, and leaves the log to
   assert.deepEqual(client.heard, ['a'])
 })
 
+test('[broadcast 8.7] a log that is closed first is no failure', async (t) => {
+  const errors: unknown[] = []
+  const log = new TestedLog(memoryLog())
+  const broadcaster = await opened(t, { log, onLogError: (error) => errors.push(error) })
+  const client = connect(broadcaster)
+  await turns()
+  await log.close()
+  await turns()
+  assert.equal(log.tails, 0)
+  await assert.rejects(broadcaster.publish('late'), { message: /it is closed/ })
+  client.source.stop()
+  assert.equal(client.state, 'ended')
+  assert.deepEqual(errors, [])
+})
+
 test('a broadcaster refuses a log that is none, and one that it may not replay', () => {
   const refused: [BroadcasterOptions, string][] = [
     [

@@ -58,6 +58,7 @@ export interface EventLog {
   /** Follows the log from an id on: what stands after it, and then what is added, by anyone.
    *
    * Every page has records, or has missed some: as for `read`, where the log was cut or lost while it was followed.
+   * It ends when the log is closed.
    * @param signal Ends it, also while it waits.
    * @throws {Error} (rejects) When it cannot go on. It may be followed anew, from the last `next`. */
   tail(after: string, signal: AbortSignal): AsyncIterable<LogPage>

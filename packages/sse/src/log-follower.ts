@@ -89,8 +89,8 @@ export class LogFollower {
         this.#target.take(encoded(page))
         this.#wake()
       }
-      if (!signal.aborted) throw new Error('The tail of the event log has ended')
     })
+    this.close() // so is the log
   }
 
   #wake(): void {
