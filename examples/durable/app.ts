@@ -36,4 +36,4 @@ export const app = (path: string): Handler => {
   )
 }
 
-if (process.argv[1] === import.meta.filename) run(app(process.env['NOTES'] ?? 'notes'))
+if (process.argv[1] === import.meta.filename) run(app(process.env['NOTES'] ?? '.scratch/notes'))

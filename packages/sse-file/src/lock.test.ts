@@ -3,8 +3,11 @@ import { once } from 'node:events'
 import {
   existsSync,
   linkSync,
+  mkdirSync,
   readdirSync,
   readFileSync,
+  renameSync,
+  rmdirSync,
   rmSync,
   utimesSync,
   writeFileSync,
@@ -271,4 +274,21 @@ test('a process that was held up for long looks for its lock before it writes', 
   await log.close()
   assert.equal((await readAll(other)).records.length, 2)
   await other.close()
+})
+
+test('a lock that cannot be read is refused when a log is opened, and waited for when one is open', async (t) => {
+  t.mock.timers.enable({ apis: ['setInterval'] })
+  const folder = tempFolder(t)
+  const log = fileLog(folder, { onError: (error) => assert.fail(String(error)) })
+  const lock = join(folder, 'lock')
+  renameSync(lock, `${lock}.away`)
+  mkdirSync(lock) // a folder, of which there is nothing to read
+  t.mock.timers.tick(3_000)
+  assert.throws(() => fileLog(folder), { message: /^Cannot open the event log .*: EISDIR/ })
+  rmdirSync(lock)
+  renameSync(`${lock}.away`, lock)
+  t.mock.timers.tick(3_000)
+  await add(log, 1)
+  await log.close()
+  assert.equal(existsSync(lock), false)
 })
