@@ -230,6 +230,11 @@ describe('a log on Redis', { skip: skipReason, concurrency: 4 }, () => {
     await log.append(event('1'))
     await until('both have come', () => tail.texts.length >= 2)
     assert.deepEqual(tail.texts, numbers(0, 1))
+    await server.command('ACL', 'SETUSER', 'app', '-xread')
+    const other = log.tail(await log.append(event('2')), new AbortController().signal)
+    await assert.rejects(other[Symbol.asyncIterator]().next(), {
+      message: /^Cannot follow the log "orders": NOPERM .*xread/,
+    })
   })
 
   test('what was trimmed while somebody reads is told, and reading goes on', async (t) => {

@@ -1,11 +1,11 @@
 import { after, before, describe, test } from 'node:test'
 
-import { eventLogConformance } from '@wakerobin/sse/testing'
 import type { EventLog } from '@wakerobin/sse'
+import { redisLog, type RedisLogOptions } from '@wakerobin/sse-redis'
+import { eventLogConformance } from '@wakerobin/sse/testing'
 import { createClient } from 'redis'
 
 import { RedisServer, skipReason } from '../fixtures/redis-server.ts'
-import { redisLog, type RedisLogOptions } from './redis-log.ts'
 
 describe('a log on Redis', { skip: skipReason }, () => {
   let server: RedisServer

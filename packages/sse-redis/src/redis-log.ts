@@ -109,7 +109,8 @@ class RedisLog implements EventLog {
       at = page.next
       this.#appender.saw(at)
       if (page.records.length > 0 || page.missed !== 0) yield page
-      if (page.records.length < pageRecords) await this.#watch.more(turn, at, signal)
+      if (page.records.length < pageRecords)
+        await this.#watch.more(turn, at, signal).catch((cause) => this.#fail('follow', cause))
       if (signal.aborted) return
     }
   }
@@ -125,11 +126,13 @@ class RedisLog implements EventLog {
     try {
       return await question(await this.#commands.connection(patienceMs))
     } catch (cause) {
-      const { message } = cause as Error
-      throw new Error(`Cannot ${action} the log ${describe(this.#stream.key)}: ${message}`, {
-        cause,
-      })
+      return this.#fail(action, cause)
     }
+  }
+
+  #fail(action: string, cause: unknown): never {
+    const { message } = cause as Error
+    throw new Error(`Cannot ${action} the log ${describe(this.#stream.key)}: ${message}`, { cause })
   }
 
   async #close(): Promise<void> {
