@@ -179,7 +179,7 @@ class Stage implements AsyncDisposable {
     await broker.start()
     const servers: Server[] = []
     for (const name of ['a', 'b'])
-      servers.push(new Server(name, { REDIS_URL: broker.url }, await freePort()))
+      servers.push(new Server(name, { REDIS_URL: broker.url, DRAIN_MS: '1500' }, await freePort()))
     await Promise.all(servers.map((server) => server.start()))
     const port = await freePort()
     const nginx = await startNginx(folder, port, servers)
@@ -371,7 +371,7 @@ events { worker_connections 8192; }
 http {
   access_log off;
   ${temp.map((each) => `${each}_temp_path ${each};`).join(' ')}
-  upstream app { ${upstream.join(' ')} keepalive 64; keepalive_timeout 4s; }
+  upstream app { ${upstream.join(' ')} keepalive 64; keepalive_timeout 1s; }
   server {
     listen 127.0.0.1:${port};
     location / {

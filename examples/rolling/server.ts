@@ -24,14 +24,17 @@ export interface Ticks {
 
 /** @param log Is closed when the server has stopped. */
 export function app(log: EventLog): Handler {
-  const ticks = new Broadcaster<Ticks>({ log })
+  const ticks = new Broadcaster<Ticks>({
+    log,
+    onLogError: (error) => console.error(`The log cannot be read, and is tried again: ${error}`),
+  })
   return handlers(
     Init.new(({ swansong }) => {
       onShutdown(swansong, 'closing', () => log.close(), { name: 'the log' })
     }),
     readiness('/ready'),
     sse((conn) => (conn.path === '/events' ? ticks : undefined), {
-      retryMs: 100,
+      retryMs: 100, // for a rehearsal; in earnest some seconds
       stopRetryMs: [0, 500],
     }),
     async (conn: Conn) => {
@@ -48,4 +51,8 @@ function openLog(): EventLog {
   return url === undefined ? fileLog(folder) : redisLog(createClient({ url }), { key: 'ticks' })
 }
 
-if (process.argv[1] === import.meta.filename) run(app(openLog()))
+if (process.argv[1] === import.meta.filename) {
+  // Longer than a proxy keeps idle connections: it sends no request into one that has just been closed.
+  const drainDelayMs = Number(process.env.DRAIN_MS ?? 0)
+  run(app(openLog()), { shutdown: { drainDelayMs } })
+}
