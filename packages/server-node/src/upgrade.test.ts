@@ -371,6 +371,25 @@ test('a switch behind an answer that says close is dropped', async (t) => {
   assert.equal(client.text, '')
 })
 
+for (const [what, late] of [
+  ['a request with an Upgrade', ['GET / HTTP/1.1', 'Host: test', ...asksForEcho]],
+  ['a CONNECT', ['CONNECT a:80 HTTP/1.1', 'Host: a:80']],
+] as const) {
+  test(`${what} behind another one that came too late does not end the process`, async (t) => {
+    const server = await start(t, [new Echo(), showPath])
+    const client = await server.connect()
+    client.send('GET / HTTP/1.1\r\n\r\n') // without a Host
+    assert.equal((await client.response()).status, 400)
+    await client.ended()
+    client.get('/too-late')
+    await turns()
+    client.send(`${late.join('\r\n')}\r\n\r\n`)
+    await client.closed()
+    assert.equal(client.text, '')
+    assert.equal((await (await server.connect()).get('/').response()).status, 200)
+  })
+}
+
 test('an answer that says close ends the connection of a request with an Upgrade', async (t) => {
   const server = await start(t, (conn: Conn) =>
     conn.withResponseHeader('Connection', 'close').ok('bye'),

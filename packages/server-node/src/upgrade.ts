@@ -74,7 +74,9 @@ export class Upgrades {
         connection.sayInTurn(notImplemented)
         return
       }
+      // Too late: nothing is said, and node may have given the socket to a request before it that came too late, too.
       if (connection.isOver) detached.drop()
+      else detached.waitForTurn()
       this.#detached.set(detached.response, detached)
       receive(request, detached.response)
     }
@@ -173,9 +175,13 @@ class Detached {
     socket.on('data', this.#onData)
     if (head.length > 0) this.#onData(head)
 
-    const response = new ServerResponse(request)
-    this.response = response
-    const before = connection.newest
+    this.response = new ServerResponse(request)
+  }
+
+  /** Waits for its turn among the responses of the connection. */
+  waitForTurn(): void {
+    const { response, socket } = this
+    const before = this.#connection.newest
     // It may have been sent, and node not have been told yet: then it still has the socket.
     if (before === undefined || (isFinished(before) && before.socket === null))
       response.assignSocket(socket)
