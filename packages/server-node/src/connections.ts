@@ -40,6 +40,9 @@ export class Connection {
   isReceiving = false
   /** Whether it is one too many: what it asks for is refused. */
   isExcess = false
+  /** How much had come, and was no part of another request, when node got the connection back behind an answer to an
+   * Upgrade: from then on it waits for a head. */
+  heardBefore = 0
   /** The response to the newest request. Responses are sent in the order of the requests, so when
    * this one is finished, all are. */
   #response: ServerResponse | undefined
@@ -70,6 +73,12 @@ export class Connection {
   /** Whether no request has come. */
   get isNew(): boolean {
     return this.#response === undefined
+  }
+
+  /** Whether nothing has come since node has waited for the head of a request, be it on a new connection or on one that
+   * it got back. */
+  get isSilent(): boolean {
+    return this.socket.bytesRead === this.heardBefore
   }
 
   /** Whether no request is being answered. */

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import { test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 
 import type { AnyHandler, Conn, HandlerObject, Upgrade } from '@wakerobin/core'
 import { Broadcaster } from '@wakerobin/sse'
@@ -389,6 +390,25 @@ for (const [what, late] of [
     assert.equal((await (await server.connect()).get('/').response()).status, 200)
   })
 }
+
+test('a connection on which an Upgrade was answered is kept for as long as any other that is idle', async (t) => {
+  const limits = { headMs: 100, keepAliveMs: 5000 }
+  const shutdown = { lingerMs: 0, headTimeoutMs: 5000 }
+  const server = await start(t, showPath, { limits, shutdown })
+  const clients = [await server.connect(), await server.connect()]
+  for (const client of clients) {
+    assert.equal((await client.get('/', ...asksForEcho).response()).status, 200)
+    client.send(client === clients[1] ? 'GET /half HTTP/1.1\r\n' : '')
+  }
+  await clients[1]!.ended()
+  assert.match(clients[1]!.text, /^HTTP\/1.1 408 /, 'half a head is late all the same')
+  await sleep(200)
+  assert.equal((await clients[0]!.get('/next').response()).body, 'hello from /next')
+  assert.equal((await clients[0]!.get('/', ...asksForEcho).response()).status, 200)
+  void server.handle.shutDown()
+  await clients[0]!.closed()
+  assert.equal(clients[0]!.text, '', 'nor is it late when the server stops')
+})
 
 test('an answer that says close ends the connection of a request with an Upgrade', async (t) => {
   const server = await start(t, (conn: Conn) =>

@@ -258,6 +258,7 @@ class Detached {
     const server = this.#server
     const ahead = this.take()
     socket.off('error', ignore)
+    this.#connection.heardBefore = socket.bytesRead - ahead.length
     if (ahead.length > 0) socket.unshift(ahead)
     // Where node itself takes its connections from.
     const isSecure = server.listenerCount('secureConnection') > 0
@@ -270,11 +271,11 @@ class Detached {
   #endWhenIdle(): void {
     const { keepAliveTimeout } = this.#server
     if (keepAliveTimeout === 0) return // for ever
-    const { socket } = this
-    const { bytesRead } = socket
+    const connection = this.#connection
+    const { heardBefore } = connection
     const end = (): void => {
-      const isUnused = socket.bytesRead === bytesRead && this.#connection.isIdle
-      if (isUnused && !socket.destroyed) this.#connection.end()
+      const isUnused = connection.isSilent && connection.heardBefore === heardBefore
+      if (isUnused && !connection.socket.destroyed) connection.end()
     }
     setTimeout(end, Math.min(keepAliveTimeout, maxTimerMs)).unref()
   }
