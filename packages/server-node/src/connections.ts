@@ -59,6 +59,8 @@ export class Connection {
   readonly #halfClosedMs: number
   #isEnding = false
   #isCorked = false
+  /** Set while the client of an idle connection is still reading. */
+  #reader: ReturnType<typeof setInterval> | undefined
 
   constructor(socket: Socket, entrance: Entrance, halfClosedMs: number) {
     this.socket = socket
@@ -217,6 +219,24 @@ export class Connection {
     this.socket.uncork()
   }
 
+  /** Keeps node from taking the connection for idle, and closing it, while its client is still reading: the time of an
+   * idle one begins when that has read all.
+   * @param stallMs As `limits.writeStallMs`. */
+  waitForReader(stallMs: number): void {
+    const { socket } = this
+    const idleMs = socket.timeout ?? 0 // which node has set with the response
+    const timeoutMs = stallMs === Infinity ? 0 : stallMs
+    socket.setTimeout(timeoutMs)
+    // Looked at, as a socket tells of it only where it was told to wait. One timer at a time.
+    clearInterval(this.#reader)
+    this.#reader = setInterval(() => {
+      if (socket.writableLength > 0 && !socket.destroyed) return
+      clearInterval(this.#reader)
+      this.#reader = undefined
+      if (this.isIdle && socket.timeout === timeoutMs) socket.setTimeout(idleMs)
+    }, readerMs).unref()
+  }
+
   /** Says the last words behind the responses that are still to come. No request must follow. */
   sayInTurn(answer: string): void {
     const last = this.unfinished().at(-1)
@@ -313,6 +333,9 @@ function listOf(watchers: Watcher | Set<Watcher> | undefined): readonly Watcher[
   return watchers instanceof Set ? [...watchers] : [watchers]
 }
 
+/** How often to look whether a client has read all, in milliseconds. */
+const readerMs = 1000
+
 /** More is not looked at: a client may pipeline thousands. */
 const mostEarlier = 100
 
@@ -326,9 +349,8 @@ type SocketWithConnection = Socket & { [connectionOf]?: Connection }
 
 function uncork(connection: Connection, stallMs: number): void {
   connection.uncork()
-  const { socket } = connection
-  // Else node would take it for idle from now on, and close it while its client is still reading.
-  if (socket.writableLength > 0) socket.setTimeout(stallMs === Infinity ? 0 : stallMs)
+  // A connection with another request has no time that runs: node gives it one with the last response.
+  if (connection.socket.writableLength > 0 && connection.isIdle) connection.waitForReader(stallMs)
 }
 
 // Listeners for all sockets, rather than closures for each.
