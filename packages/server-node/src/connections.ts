@@ -49,6 +49,8 @@ export class Connection {
   /** The oldest of the requests before it that are not answered yet, where the client pipelines:
    * RFC 9112 §9.3.2. For the report. */
   #earlier: Begun[] | undefined
+  /** The last of those, of which the list may have no place left. */
+  #before: ServerResponse | undefined
   /** The response after which the connection ends, and whether it would have been kept. */
   #last: ServerResponse | undefined
   #wasKept = false
@@ -98,11 +100,15 @@ export class Connection {
     const previous = this.#response
     // Without a socket: it has to wait for the one before it.
     if (previous !== undefined && response.socket === null) {
+      this.#before = previous
       const earlier = (this.#earlier ??= [])
       while (earlier.length > 0 && isFinished(earlier[0]!.response)) earlier.shift()
       if (earlier.length < mostEarlier)
         earlier.push({ response: previous, startTime: this.startTime })
-    } else if (this.#earlier !== undefined) this.#earlier = undefined
+    } else if (this.#earlier !== undefined) {
+      this.#earlier = undefined
+      this.#before = undefined
+    }
     this.#response = response
     this.startTime = performance.now()
     this.isReceiving = false
@@ -184,8 +190,8 @@ export class Connection {
     else if (newest === undefined || newest.req.complete) this.sayInTurn(answer)
     else {
       // The newest request is itself broken.
-      const before = this.unfinished().findLast((response) => response !== newest)
-      if (before === undefined) this.#refuseNewest(answer)
+      const before = this.#before
+      if (before === undefined || isFinished(before)) this.#refuseNewest(answer)
       else before.once('finish', () => process.nextTick(() => this.#refuseNewest(answer)))
     }
   }
