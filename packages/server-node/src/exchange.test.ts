@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 
 import type { Conn } from '@wakerobin/core'
 
-import { start, turns, until } from '../fixtures/harness.ts'
+import { Gate, start, turns, until } from '../fixtures/harness.ts'
 import type { RawClient } from '../fixtures/harness.ts'
 
 // ----------------------------------------------------------------------- many on one connection
@@ -512,4 +512,25 @@ test('who reads on behind the response gets the whole body; who comes back too l
     if (path.startsWith('/steady')) assert.equal(end, size, path)
     else assert.match(String(end), /it was dropped, as nobody had read on for 1000 ms/, path)
   }
+})
+
+test('a client that has ended its side gets the answers behind a stream, too', async (t) => {
+  const gate = new Gate()
+  const server = await start(t, async (conn) => {
+    if (conn.path === '/first') await gate.pass()
+    if (conn.path !== '/stream') return conn.ok(conn.path)
+    return conn.ok(
+      (async function* () {
+        yield conn.path
+      })(),
+    )
+  })
+  const client = await server.connect()
+  client.get('/first').get('/stream').get('/last').socket.end()
+  await gate.reached()
+  await turns()
+  gate.open()
+  for (const path of ['/first', '/stream', '/last'])
+    assert.equal((await client.response()).body, path)
+  await client.ended()
 })
