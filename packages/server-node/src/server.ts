@@ -205,9 +205,10 @@ export class NodeServer implements Part {
       if (ahead !== undefined && connection.isNew) return this.#beginSession(connection, ahead)
       const isLate = error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
       // Before the first byte node counts as late what only is silent.
-      if (isLate && this.#isWatching) connection.isReceiving = socket.bytesRead > 0
-      else if (isLate && socket.bytesRead === 0) connection.end()
-      else connection.refuse(refusalOf(error))
+      const isSilent = isLate && connection.isSilent
+      if (isLate && this.#isWatching) connection.isReceiving = !isSilent
+      else if (!isSilent) connection.refuse(refusalOf(error))
+      else if (connection.isNew) connection.end() // any other is kept for as long as it may be idle: see upgrade.ts
     })
     return server
   }

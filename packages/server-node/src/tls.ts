@@ -14,7 +14,7 @@ import { shown } from './report.ts'
  * `requestCert`, `minVersion`, …), and a certificate in files. */
 export interface TlsOptions extends Omit<
   NodeTlsOptions,
-  'handshakeTimeout' | 'ALPNProtocols' | 'ALPNCallback' | keyof ServerOpts
+  'handshakeTimeout' | 'ALPNProtocols' | 'ALPNCallback' | 'secureContext' | keyof ServerOpts
 > {
   /** The path of the certificate as PEM, with those between it and the root behind it. In place of `cert`. */
   certFile?: string | URL
@@ -217,15 +217,16 @@ function checkCertificate(options: TlsOptions): void {
     if (options[inMemory] !== undefined && options[inFile] !== undefined)
       throw new TypeError(`Cannot use both ${inMemory} and ${inFile} of tls: give one of them`)
   }
-  const hasCertificate = options.cert !== undefined || options.certFile !== undefined
-  const hasKey = options.key !== undefined || options.keyFile !== undefined
+  // An empty one is none to node: it would start, and refuse every client.
+  const hasCertificate = Boolean(options.cert) || options.certFile !== undefined
+  const hasKey = Boolean(options.key) || options.keyFile !== undefined
   if (hasCertificate && hasKey) return
   if (hasCertificate !== hasKey)
     throw new TypeError(
       `Cannot use tls with a ${hasKey ? 'key' : 'certificate'} alone: it needs both, as cert and key or as certFile and keyFile`,
     )
   // With a pre-shared key there is none.
-  if (['pfx', 'SNICallback', 'pskCallback', 'secureContext'].some((name) => name in options)) return
+  if (options.pfx ?? options.SNICallback ?? options.pskCallback) return
   throw new TypeError(
     'Cannot use tls without a certificate: give cert and key, certFile and keyFile, pfx, or an SNICallback',
   )

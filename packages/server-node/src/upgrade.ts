@@ -74,7 +74,9 @@ export class Upgrades {
         connection.sayInTurn(notImplemented)
         return
       }
+      // Too late: nothing is said, and node may have given the socket to a request before it that came too late, too.
       if (connection.isOver) detached.drop()
+      else detached.waitForTurn()
       this.#detached.set(detached.response, detached)
       receive(request, detached.response)
     }
@@ -173,9 +175,13 @@ class Detached {
     socket.on('data', this.#onData)
     if (head.length > 0) this.#onData(head)
 
-    const response = new ServerResponse(request)
-    this.response = response
-    const before = connection.newest
+    this.response = new ServerResponse(request)
+  }
+
+  /** Waits for its turn among the responses of the connection. */
+  waitForTurn(): void {
+    const { response, socket } = this
+    const before = this.#connection.newest
     // It may have been sent, and node not have been told yet: then it still has the socket.
     if (before === undefined || (isFinished(before) && before.socket === null))
       response.assignSocket(socket)
@@ -252,6 +258,7 @@ class Detached {
     const server = this.#server
     const ahead = this.take()
     socket.off('error', ignore)
+    this.#connection.heardBefore = socket.bytesRead - ahead.length
     if (ahead.length > 0) socket.unshift(ahead)
     // Where node itself takes its connections from.
     const isSecure = server.listenerCount('secureConnection') > 0
@@ -264,11 +271,11 @@ class Detached {
   #endWhenIdle(): void {
     const { keepAliveTimeout } = this.#server
     if (keepAliveTimeout === 0) return // for ever
-    const { socket } = this
-    const { bytesRead } = socket
+    const connection = this.#connection
+    const { heardBefore } = connection
     const end = (): void => {
-      const isUnused = socket.bytesRead === bytesRead && this.#connection.isIdle
-      if (isUnused && !socket.destroyed) this.#connection.end()
+      const isUnused = connection.isSilent && connection.heardBefore === heardBefore
+      if (isUnused && !connection.socket.destroyed) connection.end()
     }
     setTimeout(end, Math.min(keepAliveTimeout, maxTimerMs)).unref()
   }
