@@ -40,7 +40,7 @@ import { keepAliveFieldsOf } from './head.ts'
 import { Shutdown } from './shutdown.ts'
 import type { Part, ShutdownTimes, Tally } from './shutdown.ts'
 import { behindPreface, takeOver } from './take-over.ts'
-import { upgradeOptionsFor, Upgrades } from './upgrade.ts'
+import { hidesWhatFollows, upgradeOptionsFor, Upgrades } from './upgrade.ts'
 import { WriteStalls } from './write-stalls.ts'
 
 /** The times and numbers of the options, all of them given. */
@@ -259,6 +259,7 @@ export class NodeServer implements Part {
       return
     }
     connection.began(response)
+    if (hidesWhatFollows(request)) response.shouldKeepAlive = false
     if (this.#isStopping) connection.countAnswer(response, () => this.#answered++)
     const framing = connection.isExcess ? 503 : examine(request, this.#settings.limits)
     if (framing >= 400 || expects === 'other') {

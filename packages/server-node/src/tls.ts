@@ -29,7 +29,8 @@ export interface TlsOptions extends Omit<
   handshakeTimeoutMs?: number
 }
 
-/** TLS options, or a function of yours that gets them: it is called at the start, and by `handle.reloadTls()`. All that
+/** TLS options, or a function of yours that gets them: it is called at the start, when the
+ * files that it named have changed, and by `handle.reloadTls()`. All that
  * it returns then holds for new connections, but `requestCert`, `rejectUnauthorized`, `enableTrace`, `pskIdentityHint` and
  * whether there is a `pskCallback`: those must not change. */
 export type TlsSource = TlsOptions | (() => TlsOptions | Promise<TlsOptions>)

@@ -187,6 +187,10 @@ class Detached {
       response.assignSocket(socket)
     else before.once('finish', () => process.nextTick(() => this.#onTurn()))
     response.once('finish', () => this.#onFinish())
+    // Node can be given back nothing then.
+    socket.once('end', () => {
+      response.shouldKeepAlive = false
+    })
   }
 
   /** The responses before this one are sent. The last of them may have been the last of the connection. */
@@ -351,7 +355,8 @@ const mostAheadBytes = 64 * 1024
 
 /** Options by which a version of node asks, before it lets go of a connection, whether its request may switch.
  *
- * One with a body may not: it could only switch behind that, and is served as if it had not asked. */
+ * One with a body may not: it could only switch behind that, and is served as if it had not asked, but for its being the
+ * last of its connection: see `hidesWhatFollows`. */
 export function upgradeOptionsFor(version: string): ServerOptions {
   const options: ServerOptions & { shouldUpgradeCallback: typeof maySwitchProtocols } = {
     shouldUpgradeCallback: maySwitchProtocols,
@@ -359,12 +364,24 @@ export function upgradeOptionsFor(version: string): ServerOptions {
   return version.startsWith('20.') ? { IncomingMessage: AskedMessage } : options
 }
 
+interface HidingMessage extends IncomingMessage {
+  hidesWhatFollows?: true
+}
+
+/** Whether node's parser ends behind the body of a request: what the client has sent after it, nobody sees. */
+export function hidesWhatFollows(request: IncomingMessage): boolean {
+  return (request as HidingMessage).hidesWhatFollows === true
+}
+
 /** HTTP/1.0 has no Upgrade: RFC 9110 §7.8. What node answers by itself is left to it. */
-function maySwitchProtocols({ httpVersion, headers }: IncomingMessage): boolean {
+function maySwitchProtocols(request: IncomingMessage): boolean {
+  const { httpVersion, headers } = request
   if (httpVersion !== '1.1' || headers.host === undefined || headers.expect !== undefined)
     return false
-  if (headers['content-length'] !== undefined || headers['transfer-encoding'] !== undefined)
+  if (headers['content-length'] !== undefined || headers['transfer-encoding'] !== undefined) {
+    ;(request as HidingMessage).hidesWhatFollows = true
     return false
+  }
   // Close wins: RFC 9112 §9.6.
   return !/(?:^|,)\s*close\s*(?:,|$)/i.test(headers.connection ?? '')
 }
