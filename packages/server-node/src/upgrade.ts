@@ -187,10 +187,7 @@ class Detached {
       response.assignSocket(socket)
     else before.once('finish', () => process.nextTick(() => this.#onTurn()))
     response.once('finish', () => this.#onFinish())
-    // Node can be given back nothing then.
-    socket.once('end', () => {
-      response.shouldKeepAlive = false
-    })
+    socket.on('end', this.#onEnd)
   }
 
   /** The responses before this one are sent. The last of them may have been the last of the connection. */
@@ -212,6 +209,11 @@ class Detached {
   readonly #onDrain = (): void => {
     for (const response of this.#connection.unfinished())
       if (response.socket === this.socket && response.writableNeedDrain) response.emit('drain')
+  }
+
+  /** Node can be given back nothing then. */
+  readonly #onEnd = (): void => {
+    this.response.shouldKeepAlive = false
   }
 
   /** What has come. From now on it is somebody else who reads. */
@@ -237,7 +239,7 @@ class Detached {
   /** There is no response any more. */
   letGo(): void {
     const { response, socket } = this
-    socket.off('drain', this.#onDrain)
+    socket.off('drain', this.#onDrain).off('end', this.#onEnd)
     socket.setTimeout(0) // the response before may have set node's time for idle connections
     response.detachSocket(socket)
     process.nextTick(() => response.emit('close'))
