@@ -423,6 +423,27 @@ test('what is no request is answered behind the responses before it', async (t) 
   }
 })
 
+test('what is no request is answered behind all responses before it, however many', async (t) => {
+  const count = 150
+  const gates = Array.from({ length: count }, () => new Gate())
+  const server = await start(t, async (conn: Conn) => {
+    if (conn.method === 'POST') await new Promise(() => {})
+    await gates[Number(conn.path.slice(1))]!.pass()
+    return conn.ok(conn.path)
+  })
+  const client = await server.connect()
+  for (let at = 0; at < count; at++) client.get(`/${at}`)
+  client.request('POST', '/', 'Transfer-Encoding: chunked').send('zz\r\n')
+  await gates[count - 1]!.reached()
+  await turns()
+  for (const [at, gate] of gates.entries()) {
+    gate.open()
+    assert.equal((await client.response()).body, `/${at}`)
+  }
+  assert.equal((await client.response()).status, 400)
+  await client.ended()
+})
+
 test('an upload that does not come is a 408 behind the responses before it', async (t) => {
   const gate = new Gate()
   const server = await start(

@@ -40,12 +40,17 @@ export class Connection {
   isReceiving = false
   /** Whether it is one too many: what it asks for is refused. */
   isExcess = false
+  /** How much had come, and was no part of another request, when node got the connection back behind an answer to an
+   * Upgrade: from then on it waits for a head. */
+  heardBefore = 0
   /** The response to the newest request. Responses are sent in the order of the requests, so when
    * this one is finished, all are. */
   #response: ServerResponse | undefined
   /** The oldest of the requests before it that are not answered yet, where the client pipelines:
    * RFC 9112 §9.3.2. For the report. */
   #earlier: Begun[] | undefined
+  /** The last of those, of which the list may have no place left. */
+  #before: ServerResponse | undefined
   /** The response after which the connection ends, and whether it would have been kept. */
   #last: ServerResponse | undefined
   #wasKept = false
@@ -56,6 +61,8 @@ export class Connection {
   readonly #halfClosedMs: number
   #isEnding = false
   #isCorked = false
+  /** Set while the client of an idle connection is still reading. */
+  #reader: ReturnType<typeof setInterval> | undefined
 
   constructor(socket: Socket, entrance: Entrance, halfClosedMs: number) {
     this.socket = socket
@@ -70,6 +77,12 @@ export class Connection {
   /** Whether no request has come. */
   get isNew(): boolean {
     return this.#response === undefined
+  }
+
+  /** Whether nothing has come since node has waited for the head of a request, be it on a new connection or on one that
+   * it got back. */
+  get isSilent(): boolean {
+    return this.socket.bytesRead === this.heardBefore
   }
 
   /** Whether no request is being answered. */
@@ -87,11 +100,15 @@ export class Connection {
     const previous = this.#response
     // Without a socket: it has to wait for the one before it.
     if (previous !== undefined && response.socket === null) {
+      this.#before = previous
       const earlier = (this.#earlier ??= [])
       while (earlier.length > 0 && isFinished(earlier[0]!.response)) earlier.shift()
       if (earlier.length < mostEarlier)
         earlier.push({ response: previous, startTime: this.startTime })
-    } else if (this.#earlier !== undefined) this.#earlier = undefined
+    } else if (this.#earlier !== undefined) {
+      this.#earlier = undefined
+      this.#before = undefined
+    }
     this.#response = response
     this.startTime = performance.now()
     this.isReceiving = false
@@ -173,8 +190,8 @@ export class Connection {
     else if (newest === undefined || newest.req.complete) this.sayInTurn(answer)
     else {
       // The newest request is itself broken.
-      const before = this.unfinished().findLast((response) => response !== newest)
-      if (before === undefined) this.#refuseNewest(answer)
+      const before = this.#before
+      if (before === undefined || isFinished(before)) this.#refuseNewest(answer)
       else before.once('finish', () => process.nextTick(() => this.#refuseNewest(answer)))
     }
   }
@@ -206,6 +223,24 @@ export class Connection {
     if (!this.#isCorked) return
     this.#isCorked = false
     this.socket.uncork()
+  }
+
+  /** Keeps node from taking the connection for idle, and closing it, while its client is still reading: the time of an
+   * idle one begins when that has read all.
+   * @param stallMs As `limits.writeStallMs`. */
+  waitForReader(stallMs: number): void {
+    const { socket } = this
+    const idleMs = socket.timeout ?? 0 // which node has set with the response
+    const timeoutMs = stallMs === Infinity ? 0 : stallMs
+    socket.setTimeout(timeoutMs)
+    // Looked at, as a socket tells of it only where it was told to wait. One timer at a time.
+    clearInterval(this.#reader)
+    this.#reader = setInterval(() => {
+      if (socket.writableLength > 0 && !socket.destroyed) return
+      clearInterval(this.#reader)
+      this.#reader = undefined
+      if (this.isIdle && socket.timeout === timeoutMs) socket.setTimeout(idleMs)
+    }, readerMs).unref()
   }
 
   /** Says the last words behind the responses that are still to come. No request must follow. */
@@ -304,6 +339,9 @@ function listOf(watchers: Watcher | Set<Watcher> | undefined): readonly Watcher[
   return watchers instanceof Set ? [...watchers] : [watchers]
 }
 
+/** How often to look whether a client has read all, in milliseconds. */
+const readerMs = 1000
+
 /** More is not looked at: a client may pipeline thousands. */
 const mostEarlier = 100
 
@@ -317,9 +355,8 @@ type SocketWithConnection = Socket & { [connectionOf]?: Connection }
 
 function uncork(connection: Connection, stallMs: number): void {
   connection.uncork()
-  const { socket } = connection
-  // Else node would take it for idle from now on, and close it while its client is still reading.
-  if (socket.writableLength > 0) socket.setTimeout(stallMs === Infinity ? 0 : stallMs)
+  // A connection with another request has no time that runs: node gives it one with the last response.
+  if (connection.socket.writableLength > 0 && connection.isIdle) connection.waitForReader(stallMs)
 }
 
 // Listeners for all sockets, rather than closures for each.

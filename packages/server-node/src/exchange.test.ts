@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict'
 import { Agent, request as httpRequest } from 'node:http'
 import { test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 
 import type { Conn } from '@wakerobin/core'
 
-import { start, turns, until } from '../fixtures/harness.ts'
+import { Gate, start, turns, until } from '../fixtures/harness.ts'
+import type { RawClient } from '../fixtures/harness.ts'
 
 // ----------------------------------------------------------------------- many on one connection
 
@@ -466,4 +468,69 @@ test('a body that was begun and left is dropped, and the next request on the con
       assert.equal((await client.response()).body, '/next', `${path}, ${framing}`)
     }
   }
+})
+
+// Side by side: each takes a second or two.
+test('who reads on behind the response gets the whole body; who comes back too late is told that it was dropped', async (t) => {
+  const size = 2_000_000
+  const ends = new Map<string, unknown>()
+  const server = await start(
+    t,
+    async (conn) => {
+      const pieces = conn.requestBody[Symbol.asyncIterator]()
+      let length = (await pieces.next()).value!.length
+      // Steadily: as much comes as is taken. Or not for a long time.
+      const readOn = async (): Promise<unknown> => {
+        for (;;) {
+          await sleep(conn.path === '/steady' ? 60 : 1600)
+          const { value, done } = await pieces.next()
+          if (done === true) return length
+          length += value.length
+        }
+      }
+      void readOn()
+        .catch((error: Error) => (error.cause as Error).message)
+        .then((end) => ends.set(conn.pathAndQuery, end))
+      return conn.ok(conn.path)
+    },
+    { limits: { bodyBytes: size } },
+  )
+  const clients: RawClient[] = []
+  for (const path of ['/steady', '/late']) {
+    for (const framing of [`Content-Length: ${size}`, 'Transfer-Encoding: chunked']) {
+      const isChunked = framing.startsWith('Transfer')
+      const client = await server.connect()
+      client.request('POST', `${path}?${isChunked}`, framing)
+      const body = 'x'.repeat(size)
+      client.send(isChunked ? `${size.toString(16)}\r\n${body}\r\n0\r\n\r\n` : body).get('/next')
+      clients.push(client)
+    }
+  }
+  for (const client of clients) assert.match((await client.response()).body, /^\/(steady|late)$/)
+  await until('all have ended', () => ends.size === 4)
+  for (const [path, end] of ends) {
+    if (path.startsWith('/steady')) assert.equal(end, size, path)
+    else assert.match(String(end), /it was dropped, as nobody had read on for 1000 ms/, path)
+  }
+})
+
+test('a client that has ended its side gets the answers behind a stream, too', async (t) => {
+  const gate = new Gate()
+  const server = await start(t, async (conn) => {
+    if (conn.path === '/first') await gate.pass()
+    if (conn.path !== '/stream') return conn.ok(conn.path)
+    return conn.ok(
+      (async function* () {
+        yield conn.path
+      })(),
+    )
+  })
+  const client = await server.connect()
+  client.get('/first').get('/stream').get('/last').socket.end()
+  await gate.reached()
+  await turns()
+  gate.open()
+  for (const path of ['/first', '/stream', '/last'])
+    assert.equal((await client.response()).body, path)
+  await client.ended()
 })

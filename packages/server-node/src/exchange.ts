@@ -20,8 +20,9 @@ export interface NodeContext extends ServerContext {
   readonly keepAliveFields: string
 }
 
-/** How long the body of a request may be left unread while an event stream goes on, in milliseconds. */
-const unreadMs = 1000
+/** How long the body of a request may be left unread while an event stream goes on, or behind the response, in
+ * milliseconds. */
+export const unreadMs = 1000
 
 const dropped = new WeakSet<IncomingMessage>()
 
@@ -30,10 +31,15 @@ const dropped = new WeakSet<IncomingMessage>()
 export function dropUnlessRead(request: IncomingMessage): void {
   const timeout = setTimeout(() => {
     if (request.readableFlowing !== null || request.complete) return
-    dropped.add(request)
-    request.resume()
+    drop(request)
   }, unreadMs).unref()
   request.once('close', () => clearTimeout(timeout))
+}
+
+/** Reads what is left of a request, and drops it. Whoever has begun to read it, and comes back, is told so. */
+export function drop(request: IncomingMessage): void {
+  dropped.add(request)
+  request.removeAllListeners('readable').removeAllListeners('data').resume()
 }
 
 const noLines: string[] = []
@@ -174,7 +180,11 @@ export class Exchange implements Incoming {
     try {
       // Not destroyed when a handler reads no further: that would take the socket with it, and the
       // answer. The rest is read and dropped, so that the answer arrives and the next request is seen.
-      yield* request.iterator({ destroyOnReturn: false })
+      for await (const chunk of request.iterator({ destroyOnReturn: false })) {
+        refuseDropped(request) // what came before it may be gone
+        yield chunk
+      }
+      refuseDropped(request)
     } finally {
       if (!request.readableEnded) setImmediate(() => request.resume())
     }
@@ -209,6 +219,6 @@ export class Exchange implements Incoming {
 function refuseDropped(request: IncomingMessage): void {
   if (!dropped.has(request)) return
   throw new TypeError(
-    `Cannot read the request body any more: it was dropped, as nobody had read it for ${unreadMs} ms while the response went on`,
+    `Cannot read the request body any more: it was dropped, as nobody had read on for ${unreadMs} ms while the response went on, or was sent already`,
   )
 }

@@ -310,7 +310,7 @@ describe('event streams on HTTP/2', () => {
         conn.afterSend((isSent) => sent.push([conn.path, isSent]))
         return conn.ok(conn.path === '/whole' ? new Uint8Array(200_000) : parts())
       },
-      { limits: { writeStallMs: 150 } },
+      { limits: { writeStallMs: 600 } },
     )
     const client = await FrameClient.connect(t, server, { settings: { [setting.windowSize]: 0 } })
     client.send(windowUpdate(0, 10_000_000))

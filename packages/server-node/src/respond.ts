@@ -34,8 +34,9 @@ export function writeHead(final: FinalResponse, { response }: Exchange): void {
 
 export function writeStreamHead(conn: Conn, final: FinalResponse, exchange: Exchange): void {
   const { response, connection } = exchange
-  // A client that has half-closed sends nothing more: the connection ends with the response.
-  if (connection.socket.readableEnded) response.shouldKeepAlive = false
+  // A client that has half-closed sends nothing more: the connection ends with the response to its newest request.
+  if (connection.socket.readableEnded && connection.newest === response)
+    response.shouldKeepAlive = false
   // No Connection header of ours: it means nothing beyond the next hop, and proxies stumble over it.
   // HTTP/1.0 is another matter: there it has to be said that a connection is kept.
   if (response.shouldKeepAlive && conn.httpVersion !== '1.0') response.removeHeader('connection')

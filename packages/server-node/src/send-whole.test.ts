@@ -5,6 +5,7 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { ServerResponse } from 'node:http'
 import { PerformanceObserver } from 'node:perf_hooks'
 import { test } from 'node:test'
+import type { TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 
@@ -12,7 +13,9 @@ import { HeaderMap } from '@wakerobin/core'
 import type { Conn } from '@wakerobin/core'
 
 import { Gate, onSocketWrite, start, turns, until, withoutDate } from '../fixtures/harness.ts'
+import type { RawClient } from '../fixtures/harness.ts'
 import { isPlain, keepAliveFieldsOf } from './head.ts'
+import type { LimitOptions } from './limits.ts'
 
 const get = (path: string): string => `GET ${path} HTTP/1.1\r\nHost: test\r\n\r\n`
 
@@ -277,6 +280,54 @@ test('a client that is still reading short answers is not taken for idle', async
   assert.equal(client.isClosed, false)
   assert.equal(server.handle.report().connections, 1)
 })
+
+for (const [what, writeStallMs] of [
+  ['long', 60_000],
+  ['for ever', Infinity],
+] as const) {
+  test(`a client that may take ${what} to read is idle when it has read all`, async (t) => {
+    const { client } = await startStalled(t, { keepAliveMs: 100, writeStallMs })
+    client.socket.resume()
+    await client.ended()
+  })
+}
+
+test('a request behind an answer that had to wait for its client takes its time', async (t) => {
+  const { client, gate } = await startStalled(t, { writeStallMs: 500 })
+  client.send(get('/') + get('/slow'))
+  await gate.reached()
+  await turns()
+  client.socket.resume()
+  await sleep(1_000)
+  gate.open()
+  await client.received('at last')
+})
+
+/** A server, and a client that has not read all of its answers: the last of them waits, and is short. */
+async function startStalled(
+  t: TestContext,
+  limits: LimitOptions,
+): Promise<{ client: RawClient; gate: Gate }> {
+  const gate = new Gate()
+  let sent = 0
+  const body = 'x'.repeat(15_000)
+  const app = async (conn: Conn): Promise<Conn> => {
+    if (conn.path !== '/slow') return conn.afterSend(() => sent++).ok(body)
+    await gate.pass()
+    return conn.ok('at last')
+  }
+  const server = await start(t, app, { limits })
+  const client = await server.connect()
+  client.socket.pause()
+  for (let asked = 1; ; asked++) {
+    client.send(get('/'))
+    for (let wait = 0; wait < 25; wait++) {
+      if (sent === asked) break
+      await sleep(2)
+    }
+    if (sent < asked) return { client, gate }
+  }
+}
 
 async function* streamOf(text: string, onRead?: () => void): AsyncGenerator<string> {
   onRead?.()

@@ -40,7 +40,7 @@ import { keepAliveFieldsOf } from './head.ts'
 import { Shutdown } from './shutdown.ts'
 import type { Part, ShutdownTimes, Tally } from './shutdown.ts'
 import { behindPreface, takeOver } from './take-over.ts'
-import { upgradeOptionsFor, Upgrades } from './upgrade.ts'
+import { hidesWhatFollows, upgradeOptionsFor, Upgrades } from './upgrade.ts'
 import { WriteStalls } from './write-stalls.ts'
 
 /** The times and numbers of the options, all of them given. */
@@ -205,9 +205,10 @@ export class NodeServer implements Part {
       if (ahead !== undefined && connection.isNew) return this.#beginSession(connection, ahead)
       const isLate = error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
       // Before the first byte node counts as late what only is silent.
-      if (isLate && this.#isWatching) connection.isReceiving = socket.bytesRead > 0
-      else if (isLate && socket.bytesRead === 0) connection.end()
-      else connection.refuse(refusalOf(error))
+      const isSilent = isLate && connection.isSilent
+      if (isLate && this.#isWatching) connection.isReceiving = !isSilent
+      else if (!isSilent) connection.refuse(refusalOf(error))
+      else if (connection.isNew) connection.end() // any other is kept for as long as it may be idle: see upgrade.ts
     })
     return server
   }
@@ -258,6 +259,7 @@ export class NodeServer implements Part {
       return
     }
     connection.began(response)
+    if (hidesWhatFollows(request)) response.shouldKeepAlive = false
     if (this.#isStopping) connection.countAnswer(response, () => this.#answered++)
     const framing = connection.isExcess ? 503 : examine(request, this.#settings.limits)
     if (framing >= 400 || expects === 'other') {

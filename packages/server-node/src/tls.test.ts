@@ -197,10 +197,17 @@ test('tls options that cannot be used are a StartError that says why', async (t)
       () => Promise.reject(Object.assign(new Error('locked'), { code: 'EACCES' })),
       'Cannot listen on 127.0.0.1:0: locked',
     ],
-    [
+    ...[
       {},
+      // Node's server looks at none of these.
+      { cert: '', key: '' },
+      { pfx: undefined },
+      { SNICallback: undefined },
+      { secureContext: createSecureContext(inMemory) },
+    ].map((none): [unknown, string] => [
+      none,
       `${no} use tls without a certificate: give cert and key, certFile and keyFile, pfx, or an SNICallback`,
-    ],
+    ]),
     [
       { certFile },
       `${no} use tls with a certificate alone: it needs both, as cert and key or as certFile and keyFile`,

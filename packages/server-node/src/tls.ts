@@ -14,7 +14,7 @@ import { shown } from './report.ts'
  * `requestCert`, `minVersion`, …), and a certificate in files. */
 export interface TlsOptions extends Omit<
   NodeTlsOptions,
-  'handshakeTimeout' | 'ALPNProtocols' | 'ALPNCallback' | keyof ServerOpts
+  'handshakeTimeout' | 'ALPNProtocols' | 'ALPNCallback' | 'secureContext' | keyof ServerOpts
 > {
   /** The path of the certificate as PEM, with those between it and the root behind it. In place of `cert`. */
   certFile?: string | URL
@@ -29,7 +29,8 @@ export interface TlsOptions extends Omit<
   handshakeTimeoutMs?: number
 }
 
-/** TLS options, or a function of yours that gets them: it is called at the start, and by `handle.reloadTls()`. All that
+/** TLS options, or a function of yours that gets them: it is called at the start, when the
+ * files that it named have changed, and by `handle.reloadTls()`. All that
  * it returns then holds for new connections, but `requestCert`, `rejectUnauthorized`, `enableTrace`, `pskIdentityHint` and
  * whether there is a `pskCallback`: those must not change. */
 export type TlsSource = TlsOptions | (() => TlsOptions | Promise<TlsOptions>)
@@ -217,15 +218,16 @@ function checkCertificate(options: TlsOptions): void {
     if (options[inMemory] !== undefined && options[inFile] !== undefined)
       throw new TypeError(`Cannot use both ${inMemory} and ${inFile} of tls: give one of them`)
   }
-  const hasCertificate = options.cert !== undefined || options.certFile !== undefined
-  const hasKey = options.key !== undefined || options.keyFile !== undefined
+  // An empty one is none to node: it would start, and refuse every client.
+  const hasCertificate = Boolean(options.cert) || options.certFile !== undefined
+  const hasKey = Boolean(options.key) || options.keyFile !== undefined
   if (hasCertificate && hasKey) return
   if (hasCertificate !== hasKey)
     throw new TypeError(
       `Cannot use tls with a ${hasKey ? 'key' : 'certificate'} alone: it needs both, as cert and key or as certFile and keyFile`,
     )
   // With a pre-shared key there is none.
-  if (['pfx', 'SNICallback', 'pskCallback', 'secureContext'].some((name) => name in options)) return
+  if (options.pfx ?? options.SNICallback ?? options.pskCallback) return
   throw new TypeError(
     'Cannot use tls without a certificate: give cert and key, certFile and keyFile, pfx, or an SNICallback',
   )

@@ -1,14 +1,11 @@
 /** What becomes of a request body that no handler reads to its end. */
 
 import { framing } from './examine.ts'
+import { drop, unreadMs } from './exchange.ts'
 import type { Exchange } from './exchange.ts'
 
 /** How often to look how much was dropped, in milliseconds. */
 const lookMs = 100
-
-/** How long a part of a body may lie unread behind the response until whoever has begun to read it counts as gone, in
- * milliseconds: looked at twice in it. */
-const leftMs = 1000
 
 /** Decides, before the response of a request with a body goes out, whether the connection can go on behind it.
  *
@@ -29,20 +26,24 @@ export function limitUnread(exchange: Exchange): void {
 }
 
 /** Drops the rest of a body that somebody has begun to read and then left: node takes care of those alone that nobody
- * has touched, and the next request comes behind it. Whoever goes on reading is left to it. */
+ * has touched, and the next request comes behind it. Whoever goes on reading is left to it; who comes back later is told
+ * that it was dropped. */
 function dropWhenLeft({ response, connection }: Exchange): void {
   const { req } = response
   const { socket } = connection
   if (req.complete) return
   let before = 0
+  let receivedBefore = 0
   const timer = setInterval(() => {
     const { readableLength } = req
-    const isLeft = readableLength > 0 && readableLength === before
+    // A reader has more come in the place of what it has taken, and mostly as much.
+    const isLeft =
+      readableLength > 0 && readableLength === before && socket.bytesRead === receivedBefore
     before = readableLength
-    if (isLeft && !req.complete)
-      req.removeAllListeners('readable').removeAllListeners('data').resume()
+    receivedBefore = socket.bytesRead
+    if (isLeft && !req.complete) drop(req)
     if (isLeft || req.complete || socket.destroyed) clearInterval(timer)
-  }, leftMs / 2).unref()
+  }, unreadMs / 2).unref() // twice in that time
 }
 
 /** Ends the connection when too much of a body has come behind the response. */

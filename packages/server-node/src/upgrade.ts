@@ -74,7 +74,9 @@ export class Upgrades {
         connection.sayInTurn(notImplemented)
         return
       }
+      // Too late: nothing is said, and node may have given the socket to a request before it that came too late, too.
       if (connection.isOver) detached.drop()
+      else detached.waitForTurn()
       this.#detached.set(detached.response, detached)
       receive(request, detached.response)
     }
@@ -173,14 +175,19 @@ class Detached {
     socket.on('data', this.#onData)
     if (head.length > 0) this.#onData(head)
 
-    const response = new ServerResponse(request)
-    this.response = response
-    const before = connection.newest
+    this.response = new ServerResponse(request)
+  }
+
+  /** Waits for its turn among the responses of the connection. */
+  waitForTurn(): void {
+    const { response, socket } = this
+    const before = this.#connection.newest
     // It may have been sent, and node not have been told yet: then it still has the socket.
     if (before === undefined || (isFinished(before) && before.socket === null))
       response.assignSocket(socket)
     else before.once('finish', () => process.nextTick(() => this.#onTurn()))
     response.once('finish', () => this.#onFinish())
+    socket.on('end', this.#onEnd)
   }
 
   /** The responses before this one are sent. The last of them may have been the last of the connection. */
@@ -202,6 +209,11 @@ class Detached {
   readonly #onDrain = (): void => {
     for (const response of this.#connection.unfinished())
       if (response.socket === this.socket && response.writableNeedDrain) response.emit('drain')
+  }
+
+  /** Node can be given back nothing then. */
+  readonly #onEnd = (): void => {
+    this.response.shouldKeepAlive = false
   }
 
   /** What has come. From now on it is somebody else who reads. */
@@ -227,7 +239,7 @@ class Detached {
   /** There is no response any more. */
   letGo(): void {
     const { response, socket } = this
-    socket.off('drain', this.#onDrain)
+    socket.off('drain', this.#onDrain).off('end', this.#onEnd)
     socket.setTimeout(0) // the response before may have set node's time for idle connections
     response.detachSocket(socket)
     process.nextTick(() => response.emit('close'))
@@ -252,6 +264,7 @@ class Detached {
     const server = this.#server
     const ahead = this.take()
     socket.off('error', ignore)
+    this.#connection.heardBefore = socket.bytesRead - ahead.length
     if (ahead.length > 0) socket.unshift(ahead)
     // Where node itself takes its connections from.
     const isSecure = server.listenerCount('secureConnection') > 0
@@ -264,11 +277,11 @@ class Detached {
   #endWhenIdle(): void {
     const { keepAliveTimeout } = this.#server
     if (keepAliveTimeout === 0) return // for ever
-    const { socket } = this
-    const { bytesRead } = socket
+    const connection = this.#connection
+    const { heardBefore } = connection
     const end = (): void => {
-      const isUnused = socket.bytesRead === bytesRead && this.#connection.isIdle
-      if (isUnused && !socket.destroyed) this.#connection.end()
+      const isUnused = connection.isSilent && connection.heardBefore === heardBefore
+      if (isUnused && !connection.socket.destroyed) connection.end()
     }
     setTimeout(end, Math.min(keepAliveTimeout, maxTimerMs)).unref()
   }
@@ -344,7 +357,8 @@ const mostAheadBytes = 64 * 1024
 
 /** Options by which a version of node asks, before it lets go of a connection, whether its request may switch.
  *
- * One with a body may not: it could only switch behind that, and is served as if it had not asked. */
+ * One with a body may not: it could only switch behind that, and is served as if it had not asked, but for its being the
+ * last of its connection: see `hidesWhatFollows`. */
 export function upgradeOptionsFor(version: string): ServerOptions {
   const options: ServerOptions & { shouldUpgradeCallback: typeof maySwitchProtocols } = {
     shouldUpgradeCallback: maySwitchProtocols,
@@ -352,12 +366,24 @@ export function upgradeOptionsFor(version: string): ServerOptions {
   return version.startsWith('20.') ? { IncomingMessage: AskedMessage } : options
 }
 
+interface HidingMessage extends IncomingMessage {
+  hidesWhatFollows?: true
+}
+
+/** Whether node's parser ends behind the body of a request: what the client has sent after it, nobody sees. */
+export function hidesWhatFollows(request: IncomingMessage): boolean {
+  return (request as HidingMessage).hidesWhatFollows === true
+}
+
 /** HTTP/1.0 has no Upgrade: RFC 9110 §7.8. What node answers by itself is left to it. */
-function maySwitchProtocols({ httpVersion, headers }: IncomingMessage): boolean {
+function maySwitchProtocols(request: IncomingMessage): boolean {
+  const { httpVersion, headers } = request
   if (httpVersion !== '1.1' || headers.host === undefined || headers.expect !== undefined)
     return false
-  if (headers['content-length'] !== undefined || headers['transfer-encoding'] !== undefined)
+  if (headers['content-length'] !== undefined || headers['transfer-encoding'] !== undefined) {
+    ;(request as HidingMessage).hidesWhatFollows = true
     return false
+  }
   // Close wins: RFC 9112 §9.6.
   return !/(?:^|,)\s*close\s*(?:,|$)/i.test(headers.connection ?? '')
 }
