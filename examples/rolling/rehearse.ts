@@ -374,14 +374,17 @@ http {
   upstream app { ${upstream.join(' ')} keepalive 64; keepalive_timeout 1s; }
   server {
     listen 127.0.0.1:${port};
+    proxy_http_version 1.1;
+    # What has not been sent to one process is sent to the next; a GET also where it had been.
+    proxy_next_upstream error timeout http_503;
     location / {
       proxy_pass http://app;
-      proxy_http_version 1.1;
       proxy_set_header Connection "";
-      proxy_set_header Host $host;
-      # What has not been sent to one process is sent to the next; a GET also where it had been.
-      proxy_next_upstream error timeout http_503;
-      proxy_read_timeout 60s;
+    }
+    location /events {
+      proxy_pass http://app;
+      # A stream ends with its connection: one that is kept would get the next request when the stop closes it.
+      proxy_set_header Connection close;
     }
   }
 }
