@@ -16,6 +16,7 @@ import { hello } from './hello.ts'
 import { isQuick } from './lib/results.ts'
 import { logs } from './logs.ts'
 import { program } from './program.ts'
+import { scale } from './scale.ts'
 import { slow } from './slow.ts'
 import { stop } from './stop.ts'
 
@@ -34,6 +35,7 @@ const benches: Record<string, Bench> = {
   slow: { about: 'clients that do not read', run: slow },
   logs: { about: 'event logs: delivery, throughput, replay', run: logs },
   program: { about: 'handlers alone, without a server', run: program },
+  scale: { about: 'what a million clients need: inputs and arithmetic', run: scale },
   stop: { about: 'from SIGTERM to the end of the process', run: stop },
   chart: { about: 'draws docs/bench.svg from bench/results', run: async () => chart() },
 }

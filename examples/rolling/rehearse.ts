@@ -1,11 +1,11 @@
 /** A rolling deploy, rehearsed: processes are restarted one after the other, behind nginx, under a steady stream of events
  * and in front of many EventSource clients, and what each of these has heard is compared with the log.
  *
- *     node --conditions=@wakerobin/source --import tsx examples/rolling/rehearse.ts            two processes, Redis, nginx
- *     node --conditions=@wakerobin/source --import tsx examples/rolling/rehearse.ts file       one process, `fileLog`
+ *     npm run example rolling/rehearse          two processes, Redis, nginx
+ *     npm run example rolling/rehearse file     one process, `fileLog`
  *
- * Options: `clients=500`, `restarts=3` of each process, `rate=50` events a second. It takes about a minute, needs
- * `nginx` and `redis-server` (the form with a file needs neither), and ends with exit code 1 where anything was lost. */
+ * Options: `clients=500`, `restarts=3` of each process, `rate=50` events a second. It takes half a minute, needs `nginx`
+ * and `redis-server` (the form with a file needs neither), and ends with exit code 1 where anything was lost. */
 
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
@@ -556,7 +556,8 @@ async function isOpen(port: number, child: ChildProcess): Promise<void> {
   }
 }
 
-if (process.argv[1] === import.meta.filename) {
+// Not a server, as the other programs are.
+if (import.meta.filename === process.argv[1]) {
   const plan = { kind: 'redis' as Rehearsal['kind'], clients: 500, restarts: 3, rate: 50 }
   for (const arg of process.argv.slice(2)) {
     const [, option, value] = /^(clients|restarts|rate)=([1-9]\d*)$/.exec(arg) ?? []
