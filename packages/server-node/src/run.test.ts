@@ -175,6 +175,33 @@ describe('run', { concurrency: 3 }, () => {
     assert.deepEqual(await program.ended(), success)
   })
 
+  test('[stopping 5.7] signals that come while the process ends change nothing', async (t) => {
+    for (let round = 0; round < 5; round++) {
+      const program = new Program(t, 'listens-to-exit')
+      await program.prints('Ctrl-C to stop')
+      const firstAt = performance.now()
+      while (program.end === undefined) {
+        // Those later than `togetherMs` would be a second one, where the machine is slow.
+        if (performance.now() - firstAt < togetherMs / 4)
+          program.kill(round % 2 === 0 ? 'SIGTERM' : 'SIGINT')
+        await sleep(1)
+      }
+      assert.deepEqual(program.end, success)
+      assert.match(program.out, /\nStopped\nrun has resolved\nexit 0\n$/)
+      assert.equal(program.err, '')
+    }
+  })
+
+  test('whoever listens for the exit, however late, is told of it', async (t) => {
+    for (const mode of ['listens-to-exit', 'listens-to-exit-at-last'] as const) {
+      const program = new Program(t, mode)
+      await program.prints('Ctrl-C to stop')
+      program.kill('SIGTERM')
+      assert.deepEqual(await program.ended(), success)
+      assert.match(program.out, /\nrun has resolved\nexit 0\n$/)
+    }
+  })
+
   test('[stopping 5.14] a program that has more to do after run() is left to end by itself, if it says so', async (t) => {
     const program = new Program(t, 'more-to-do')
     await program.prints('Ctrl-C to stop')
