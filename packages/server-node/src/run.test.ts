@@ -579,6 +579,19 @@ describe('run', { concurrency: 3 }, () => {
       'report-signal-nobody-hears',
       /^RangeError: Cannot run with the signal "SIGSTOP": no process gets to hear of it\n/,
     ],
+    [
+      'no-word-for-no-report',
+      /^TypeError: Cannot run with reportSignal false: it must be the name of a signal, or null for none\n/,
+    ],
+    [
+      'report-signal-that-stops',
+      /^RangeError: Cannot run with reportSignal "SIGUSR2": it is one of signals, which stop the server; choose another, or null for none\n/,
+    ],
+    [
+      'no-such-option',
+      /^TypeError: Cannot run with prot: there is no such option; there are host, .*, exitGraceMs and log\n/,
+    ],
+    ['no-options', /^TypeError: Cannot serve with options null: it must be an object of options\n/],
     ['bad-log', /^TypeError: Cannot run with log 5: it must be a function\n/],
     ['bad-stop', /^TypeError: Cannot run with stopOnUncaught "no": it must be true or false\n/],
     ['bad-grace', /^RangeError: Cannot run with exitGraceMs "x": it must be a number from 0\n/],
