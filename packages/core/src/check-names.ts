@@ -15,7 +15,7 @@ export function checkNames(action: string, options: object, names: readonly stri
 
 /** The first name with a value that is none of those that there are; undefined where there is none. */
 export function unknownName(options: object, names: readonly string[]): string | undefined {
-  return Object.entries(options).find(
-    ([name, value]) => value !== undefined && !names.includes(name),
-  )?.[0]
+  return Object.keys(options).find(
+    (name) => !names.includes(name) && (options as Record<string, unknown>)[name] !== undefined,
+  )
 }

@@ -1,7 +1,7 @@
 /** The options of an event stream, and their check. */
 
 import type { Conn } from '@wakerobin/core'
-import { describe } from '@wakerobin/core/adapter'
+import { checkNames, describe } from '@wakerobin/core/adapter'
 
 import type { Eventable } from './event.ts'
 import { tickFor } from './ticker.ts'
@@ -87,16 +87,21 @@ export interface StreamOptions {
 }
 
 /** Reads every option once, and throws where one cannot be used.
+ * @param names Those that there may be.
  * @returns What was read, with the defaults filled in.
  * @throws {TypeError} When an option is of the wrong type, or `options` is no object.
  * @throws {RangeError} When a number is out of its bounds. */
-export function checkOptions<In>(options: SseOptions<In> | undefined): StreamOptions {
+export function checkOptions<In>(
+  options: SseOptions<In> | undefined,
+  names: readonly string[] = sseNames,
+): StreamOptions {
   if (options === undefined) return defaults
   if (typeof options !== 'object' || options === null || Array.isArray(options)) {
     throw new TypeError(
       `Cannot stream with ${describe(options)} as options: expected an object such as { heartbeatMs: 15_000 }`,
     )
   }
+  checkNames('Cannot stream with ', options, names)
   const { heartbeatMs = 15_000, retryMs, stopRetryMs = [1000, 5000], finish = false } = options
   const { maxAgeMs = Infinity, until, writeTimeoutMs = 60_000, onEnd, mapError } = options
   if (typeof finish !== 'boolean') refuse('finish', finish, 'true or false')
@@ -121,6 +126,19 @@ export function checkOptions<In>(options: SseOptions<In> | undefined): StreamOpt
     tickMs: tickFor([heartbeat, ages[0], writeTimeoutMs]),
   }
 }
+
+/** The names of `SseOptions`. */
+export const sseNames: readonly string[] = [
+  'heartbeatMs',
+  'retryMs',
+  'stopRetryMs',
+  'finish',
+  'maxAgeMs',
+  'until',
+  'writeTimeoutMs',
+  'onEnd',
+  'mapError',
+] satisfies readonly (keyof SseOptions)[]
 
 /** Returns a point in time.
  * @throws {TypeError} When it is none. */
