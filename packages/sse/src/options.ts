@@ -60,6 +60,10 @@ export interface SseOptions<In = never> {
   /** How long the client may leave what was written to it unread, in milliseconds, before it is cut. Default
    * 60 000; `Infinity` for ever. */
   writeTimeoutMs?: number
+  /** Told once when the stream begins, and its client has a place: not of one that `sseLimits` refuses, nor for HEAD, nor
+   * where the client has left before. A broadcaster has the client among its `subscribers()` then. What it throws is
+   * reported to the server's `onError`. */
+  onStart?: (conn: Conn<In>) => void
   /** Told once how the stream went, when all is over, also of one that was never begun, as for HEAD: then `sent` is
    * 0. */
   onEnd?: (conn: Conn<In>, end: StreamEnd) => void
@@ -80,6 +84,7 @@ export interface StreamOptions {
   readonly maxAgeMs: readonly [min: number, max: number]
   readonly until: SseOptions['until']
   readonly writeTimeoutMs: number
+  readonly onStart: SseOptions['onStart']
   readonly onEnd: SseOptions['onEnd']
   readonly mapError: SseOptions['mapError']
   /** How exact its times are. */
@@ -103,11 +108,11 @@ export function checkOptions<In>(
   }
   checkNames('Cannot stream with ', options, names)
   const { heartbeatMs = 15_000, retryMs, stopRetryMs = [1000, 5000], finish = false } = options
-  const { maxAgeMs = Infinity, until, writeTimeoutMs = 60_000, onEnd, mapError } = options
+  const { maxAgeMs = Infinity, until, writeTimeoutMs = 60_000 } = options
+  const { onStart, onEnd, mapError } = options
   if (typeof finish !== 'boolean') refuse('finish', finish, 'true or false')
-  if (onEnd !== undefined && typeof onEnd !== 'function') refuse('onEnd', onEnd, 'a function')
-  if (mapError !== undefined && typeof mapError !== 'function')
-    refuse('mapError', mapError, 'a function')
+  for (const [name, value] of Object.entries({ onStart, onEnd, mapError }))
+    if (value !== undefined && typeof value !== 'function') refuse(name, value, 'a function')
   if (until !== undefined && typeof until !== 'function') checkDate(until)
   const ages = checkAge(maxAgeMs)
   // Else the short time that a client is told when its stream is too old would be its time for ever.
@@ -121,6 +126,7 @@ export function checkOptions<In>(
     maxAgeMs: ages,
     until: until as StreamOptions['until'],
     writeTimeoutMs: checkTime('writeTimeoutMs', writeTimeoutMs, 1),
+    onStart: onStart as StreamOptions['onStart'],
     onEnd: onEnd as StreamOptions['onEnd'],
     mapError,
     tickMs: tickFor([heartbeat, ages[0], writeTimeoutMs]),
@@ -136,6 +142,7 @@ export const sseNames: readonly string[] = [
   'maxAgeMs',
   'until',
   'writeTimeoutMs',
+  'onStart',
   'onEnd',
   'mapError',
 ] satisfies readonly (keyof SseOptions)[]

@@ -106,6 +106,38 @@ test('a stream that is open is never ended for another', async () => {
   assert.equal((await first.response).body, ':\nretry: 3000\ndata: still here\n\n')
 })
 
+test('onStart is told of those that are let in, and of no other, whenever they are refused', async () => {
+  const names: string[] = []
+  let isOpen = Promise.resolve()
+  const broadcaster = new Broadcaster()
+  const app = testApp(
+    handlers(
+      sseLimits({ total: 1 }),
+      sse(async () => (await isOpen, broadcaster), {
+        onStart: (conn) => {
+          const name = conn.query.get('name') ?? ''
+          names.push(`${name} is here`)
+          conn.afterSend(() => names.push(`${name} is gone`))
+        },
+      }),
+    ),
+  )
+  let letIn = (): void => {}
+  isOpen = new Promise((resolve) => (letIn = resolve))
+  // Both are asked for their stream, and the second finds the place taken.
+  const [first, second] = [app.get('/?name=Fern', eventSource), app.get('/?name=Moss', eventSource)]
+  await Promise.resolve()
+  letIn()
+  assert.match((await second).body, /^:\nretry: /)
+  assert.equal((await app.get('/?name=Clover', eventSource)).status, 200)
+  assert.equal((await app.post('/?name=Ivy', eventSource)).status, 503)
+  assert.equal((await app.head('/?name=Sage', eventSource)).status, 200)
+  assert.deepEqual(names, ['Fern is here'])
+  broadcaster.close()
+  await first
+  assert.deepEqual(names, ['Fern is here', 'Fern is gone'])
+})
+
 // ------------------------------------------------------------------------------------ per key
 
 test('each key has a limit of its own, and the total counts all', async () => {
