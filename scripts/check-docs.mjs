@@ -8,7 +8,7 @@
 //   ```ts no-run: needs a database     type-checked only
 //   ```ts no-check: an outline         neither
 // A block that starts a server gets SIGTERM when it has printed where it listens, and must exit 0.
-// A fence ```text prints after a block holds lines that the block must print, in that order.
+// A fence ```text prints after a block holds all lines that the block prints; a line … stands for others, or none.
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join, posix } from 'node:path'
 
@@ -172,26 +172,30 @@ async function failureOf(block) {
   if (timedOut) return `${block.place}: did not end within ${timeoutMs / 1000} s${told}`
   if (code !== 0)
     return `${block.place}: ended with ${signal ?? `status ${code}`}${isListening ? ' after SIGTERM' : ''}${told}`
-  const missing = firstMissing(block.prints, output)
-  return missing === undefined
-    ? undefined
-    : `${block.place}: did not print, or not in this order: ${missing}${told}`
+  if (block.prints === '' || isPrinted(block.prints, output)) return undefined
+  return `${block.place}: did not print what the document says; a line … stands for what is left out${told}`
 }
 
-/** The first line of `expected` that `output` does not hold after the ones before it. Ports may differ. */
-function firstMissing(expected, output) {
+/** Whether `output` is what is expected. Ports and empty lines may differ. */
+function isPrinted(expected, output) {
   const lines = (text) =>
     text
       .replace(/(https?:\/\/[^\s/:]+):\d+/g, '$1')
       .split('\n')
       .map((line) => line.trim())
       .filter(Boolean)
-  const printed = lines(output)
-  return lines(expected).find((line) => {
-    const index = printed.indexOf(line)
-    printed.splice(0, index + 1)
-    return index === -1
-  })
+  const pattern = lines(expected).map((line) =>
+    line === '…' ? '(?:.*\n)*?' : `${escaped(line)}\n`,
+  )
+  return new RegExp(`^${pattern.join('')}$`).test(
+    lines(output)
+      .map((line) => `${line}\n`)
+      .join(''),
+  )
+}
+
+function escaped(text) {
+  return text.replace(/[\\^$.*+?()[\]{}|/]/g, String.raw`\$&`)
 }
 
 /** Puts the documents' names in place of the modules'. */

@@ -82,7 +82,8 @@ const signalNumbers = { SIGHUP: 1, SIGINT: 2, SIGKILL: 9, SIGTERM: 15 }
  * @param {string[]} args
  * @param {import('node:child_process').SpawnOptions & { timeoutMs?: number, onOutput?: (text: string, child: import('node:child_process').ChildProcess) => void }} [options]
  *   `onOutput` sees all that was printed so far, each time something is added.
- * @returns {Promise<{ code: number | null, signal: string | null, output: string, timedOut: boolean }>}
+ * @returns {Promise<{ code: number | null, signal: string | null, output: string, stdout: string, stderr: string, timedOut: boolean }>}
+ *   `output` is what was printed on both, as it came.
  */
 export function capture(command, args, { timeoutMs, onOutput, ...options } = {}) {
   return new Promise((resolve, reject) => {
@@ -96,12 +97,14 @@ export function capture(command, args, { timeoutMs, onOutput, ...options } = {})
     const stopForwarding = forwardSignals(child)
     let output = ''
     let timedOut = false
-    const gather = (chunk) => {
-      output += chunk
-      onOutput?.(output, child)
+    const printed = { stdout: '', stderr: '' }
+    for (const name of ['stdout', 'stderr']) {
+      child[name]?.setEncoding('utf8').on('data', (chunk) => {
+        output += chunk
+        printed[name] += chunk
+        onOutput?.(output, child)
+      })
     }
-    child.stdout?.setEncoding('utf8').on('data', gather)
-    child.stderr?.setEncoding('utf8').on('data', gather)
     const timer =
       timeoutMs &&
       setTimeout(() => {
@@ -119,7 +122,7 @@ export function capture(command, args, { timeoutMs, onOutput, ...options } = {})
     child.on('exit', () => signalGroup(child, 'SIGKILL')) // a grandchild would keep the pipes open
     child.on('close', (code, signal) => {
       settle()
-      resolve({ code, signal, output, timedOut })
+      resolve({ code, signal, output, ...printed, timedOut })
     })
   })
 }

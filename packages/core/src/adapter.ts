@@ -10,6 +10,7 @@ export {
   type CloseCause,
 } from './body.ts'
 export { callSafely } from './call-safely.ts'
+export { checkNames, unknownName } from './check-names.ts'
 export {
   failConn,
   forwardConn,
@@ -31,6 +32,7 @@ export { PullSource, toBodySource, type Pullable, type PullSourceOptions } from 
 export { isAbort } from './is-abort.ts'
 export { closeIterator, iteratorOf, type AnyIterator, type IterableSource } from './iterator-of.ts'
 export { isPromiseLike } from './is-promise-like.ts'
+export { listed } from './listed.ts'
 export { maxTimerMs } from './max-timer-ms.ts'
 export { parseJson } from './parse-json.ts'
 export { StateMap } from './state.ts'

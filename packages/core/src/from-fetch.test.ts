@@ -655,6 +655,11 @@ test('a fullPath that is no boolean is refused', () => {
     name: 'TypeError',
     message: 'Cannot mount an app with fullPath "yes": it must be true or false',
   })
+  assert.throws(() => fromFetch(mirror, { fullpath: true } as object), {
+    name: 'TypeError',
+    message:
+      'Cannot mount an app with fullpath: there is no such option; there are passOn and fullPath',
+  })
 })
 
 test('fields of the connection are not passed on, nor those that Connection names', async () => {

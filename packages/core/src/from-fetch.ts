@@ -1,6 +1,7 @@
 /** `fromFetch(app)`: an app that speaks fetch, as a handler. */
 
 import { encodeText } from './body.ts'
+import { checkNames } from './check-names.ts'
 import type { Conn } from './conn.ts'
 import { describe } from './describe.ts'
 import { clientErrorStatus } from './errors.ts'
@@ -72,6 +73,7 @@ function mountedOf<In>(
   app: FetchHandler<In> | { readonly fetch: FetchHandler<In> },
   options: FromFetchOptions,
 ): Mounted<In> {
+  checkNames('Cannot mount an app with ', options, ['passOn', 'fullPath'])
   const { passOn, fullPath } = options
   if (passOn !== undefined && typeof passOn !== 'function')
     throw new TypeError(`Cannot pass on by ${describe(passOn)}: passOn must be a function`)

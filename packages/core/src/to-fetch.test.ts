@@ -814,6 +814,21 @@ test('options that cannot be are refused when the function is made', () => {
     [{ isSecure: true as never }, 'TypeError', 'isSecure true: it must be a function'],
     [{ onError: {} as never }, 'TypeError', 'onError a plain object: it must be a function'],
     [
+      { limit: {} } as FetchOptions,
+      'TypeError',
+      'limit: there is no such option; there are swansong, onError, peerIp, isSecure, limits and shutdown',
+    ],
+    [
+      { limits: { headBytes: 5 } } as FetchOptions,
+      'TypeError',
+      'limits.headBytes: there is no such option; there is bodyBytes',
+    ],
+    [
+      { shutdown: { lingerMs: 5 } } as FetchOptions,
+      'TypeError',
+      'shutdown.lingerMs: there is no such option; there is deadlineMs',
+    ],
+    [
       { limits: { bodyBytes: -1 } },
       'RangeError',
       'limits.bodyBytes -1: it must be a number from 0',

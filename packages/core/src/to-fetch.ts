@@ -3,6 +3,7 @@
 import type { AppFunction } from './app.ts'
 import { encodeText, isBodySource } from './body.ts'
 import type { BodySource } from './body.ts'
+import { checkNames } from './check-names.ts'
 import { Conn, failConn, settleConn } from './conn.ts'
 import { describe } from './describe.ts'
 import { FetchBody } from './fetch-body.ts'
@@ -117,6 +118,9 @@ class FetchApp {
 
   constructor(app: unknown, options: FetchOptions) {
     const { limits = {}, shutdown = {} } = options
+    checkNames('Cannot make a fetch function with ', options, optionNames)
+    checkNames('Cannot make a fetch function with limits.', limits, ['bodyBytes'])
+    checkNames('Cannot make a fetch function with shutdown.', shutdown, ['deadlineMs'])
     this.swansong = options.swansong ?? new Swansong()
     this.#peerIp = checkFunction('peerIp', options.peerIp ?? peerIpOf)
     this.#isSecure = checkFunction('isSecure', options.isSecure ?? isHttps)
@@ -427,6 +431,15 @@ function reportOnConsole(error: unknown, { conn, place }: ErrorContext): void {
 function wrongAnswer(option: string, right: string, got: unknown): TypeError {
   return new TypeError(`Expected ${option} to return ${right}, got ${describe(got)}`)
 }
+
+const optionNames: readonly (keyof FetchOptions)[] = [
+  'swansong',
+  'onError',
+  'peerIp',
+  'isSecure',
+  'limits',
+  'shutdown',
+]
 
 function checkFunction<F>(option: string, value: F): F {
   if (typeof value === 'function') return value

@@ -356,10 +356,15 @@ test('a second one on the same way changes nothing: the client would be taken fo
 })
 
 test('options that cannot be used are refused, with what would be right', () => {
-  const names = 'forwarded, x-forwarded-for, x-forwarded-proto, x-forwarded-host, x-forwarded-port'
+  const names =
+    'forwarded, x-forwarded-for, x-forwarded-proto, x-forwarded-host and x-forwarded-port'
   const cases: readonly [options: unknown, message: RegExp | string][] = [
     [undefined, /^Cannot read forwarded headers with undefined: expected options, as \{ trust/],
     [{}, /^Cannot trust undefined: expected an array/],
+    [
+      { ...proxies, header: ['forwarded'] },
+      'Cannot read forwarded headers with header: there is no such option; there are trust, headers and onRefused',
+    ],
     [{ trust: ['10.0.0.0/99'] }, /^Cannot trust "10\.0\.0\.0\/99": the length of its prefix/],
     ...['forwarded', [], ['X-Forwarded-For'], ['via']].map((headers) => {
       const shown = Array.isArray(headers) && headers.length > 0 ? `"${headers[0]}"` : undefined

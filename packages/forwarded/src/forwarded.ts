@@ -2,7 +2,7 @@
 
 import type { Conn, HandlerObject } from '@wakerobin/core'
 import { State, type StateKey } from '@wakerobin/core'
-import { describe, forwardConn, type Client } from '@wakerobin/core/adapter'
+import { checkNames, describe, forwardConn, listed, type Client } from '@wakerobin/core/adapter'
 
 import { forwardedHops, parseNode, xForwardedHops } from './hops.ts'
 import type { Hop } from './hops.ts'
@@ -77,13 +77,14 @@ function checkOptions(options: ForwardedOptions): ForwardedOptions {
       `Cannot read forwarded headers with ${describe(options)}: expected options, as { trust: ['10.0.0.0/8'] }`,
     )
   }
+  checkNames('Cannot read forwarded headers with ', options, ['trust', 'headers', 'onRefused'])
   const { headers } = options
   if (headers === undefined) return options
   const isList = Array.isArray(headers) && headers.length > 0
   const wrong = isList ? headers.find((name) => !headerNames.includes(name)) : headers
   if (!isList || wrong !== undefined) {
     throw new TypeError(
-      `Cannot read forwarded headers from ${describe(wrong)}: headers is an array of one or more of ${headerNames.join(', ')}`,
+      `Cannot read forwarded headers from ${describe(wrong)}: headers is an array of one or more of ${listed(headerNames, 'and')}`,
     )
   }
   return options

@@ -90,4 +90,9 @@ test('options that cannot be used are refused', () => {
     message: 'Cannot log where it listens in the format "dev": it must be text or json',
   })
   assert.throws(() => listening({ log: 1 as never }), TypeError)
+  assert.throws(() => listening({ fromat: 'json' } as never), {
+    name: 'TypeError',
+    message:
+      'Cannot log where it listens with fromat: there is no such option; there are format and log',
+  })
 })

@@ -1,7 +1,7 @@
 /** A line that says where the server listens. */
 
 import type { HandlerWithoutRun, Info, Listener } from '@wakerobin/core'
-import { Announced, describe, isPromiseLike } from '@wakerobin/core/adapter'
+import { Announced, checkNames, describe, isPromiseLike } from '@wakerobin/core/adapter'
 
 import { jsonLine } from './escape.ts'
 import { targetOf, type Log } from './target.ts'
@@ -27,6 +27,7 @@ export interface ListeningOptions {
  * ```
  * @throws {TypeError} When an option cannot be used. */
 export function listening(options: ListeningOptions = {}): HandlerWithoutRun {
+  checkNames('Cannot log where it listens with ', options, ['format', 'log'])
   const { format = 'text' } = options
   const { target } = targetOf(options.log)
   if (format !== 'text' && format !== 'json') {

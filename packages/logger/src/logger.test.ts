@@ -308,6 +308,10 @@ test('options that cannot be used are refused, with what would be right', () => 
     [{ log: 'stdout' }, `Cannot log to "stdout": ${kinds}`],
     [{ log: null }, `Cannot log to null: ${kinds}`],
     [{ log: { info() {} } }, `Cannot log to a plain object: ${kinds}`],
+    [
+      { colour: false },
+      'Cannot log with colour: there is no such option; there are format, log, colors and streamOpenings',
+    ],
     [{ colors: 'auto' }, 'Cannot log with colors "auto": it must be true or false'],
     [{ streamOpenings: 'no' }, 'Cannot log with streamOpenings "no": it must be true or false'],
   ]

@@ -2,7 +2,7 @@
 
 import type { Conn, HandlerObject } from '@wakerobin/core'
 import { State } from '@wakerobin/core'
-import { describe, isPromiseLike, onErrorOf } from '@wakerobin/core/adapter'
+import { checkNames, describe, isPromiseLike, onErrorOf } from '@wakerobin/core/adapter'
 
 import { LogEntry } from './entry.ts'
 import { formatOf, type FormatName } from './formats.ts'
@@ -43,6 +43,7 @@ export interface LoggerOptions<Line = string> {
  * ```
  * @throws {TypeError} When an option cannot be used. */
 export function logger<Line = string>(options: LoggerOptions<Line> = {}): HandlerObject {
+  checkNames('Cannot log with ', options, ['format', 'log', 'colors', 'streamOpenings'])
   const streamOpenings = booleanFrom('streamOpenings', options.streamOpenings) ?? true
   const format = formatFrom(options.format)
   const { target, hasColors } = targetOf(options.log)

@@ -476,6 +476,27 @@ test('with methodNotAllowed, a later handler that answers keeps nothing of the 4
   assert.equal((await inner.post('/x/a')).status, 405)
 })
 
+test("with methodNotAllowed 'halt' a 405 comes before the page of a handler that answers all the rest", async () => {
+  const made = router({ methodNotAllowed: 'halt' }).get('/a', 'a')
+  const seen: string[] = []
+  const notFound = (conn: Conn) => {
+    seen.push(`${conn.method} ${conn.path}`)
+    return conn.withStatus(404).withBody('no such page').halt()
+  }
+  const app = testApp([made, notFound])
+  const wrong = await app.post('/a')
+  assert.deepEqual([wrong.status, wrong.headers.get('allow'), wrong.body], [405, 'GET, HEAD', ''])
+  const none = await app.post('/b')
+  assert.deepEqual([none.status, none.headers.get('allow')], [404, undefined])
+  assert.equal(none.body, 'no such page')
+  assert.equal((await app.request('OPTIONS', '/a')).status, 204)
+  assert.equal((await app.get('/a')).body, 'a')
+  assert.deepEqual(seen, ['POST /b'])
+  const outer = testApp([router().all('/x/*', made), notFound])
+  assert.equal((await outer.post('/x/a')).status, 405)
+  assert.equal((await outer.post('/x/b')).status, 404)
+})
+
 test('with methodNotAllowed and without options, OPTIONS is not allowed either', async () => {
   const app = testApp(router({ options: false, methodNotAllowed: true }).get('/a', 'a'))
   const response = await app.request('OPTIONS', '/a')
@@ -565,7 +586,7 @@ test('an option that cannot be used is refused', () => {
     [{ options: 'no' }, 'Cannot make a router with options "no": it must be true or false'],
     [
       { methodNotAllowed: 1 },
-      'Cannot make a router with methodNotAllowed 1: it must be true or false',
+      'Cannot make a router with methodNotAllowed 1: it must be true, false or "halt"',
     ],
   ] as const) {
     assert.throws(() => make(options), { name: 'TypeError', message })

@@ -1,7 +1,7 @@
 /** `router()`: routes as one handler. */
 
 import type { Conn, HandlerObject, Info, Upgrade } from '@wakerobin/core'
-import { compile, describe, isPromiseLike } from '@wakerobin/core/adapter'
+import { checkNames, compile, describe, isPromiseLike, listed } from '@wakerobin/core/adapter'
 
 import { parsePattern } from './pattern.ts'
 import { collapseSlashes, normalizePath, restOfPath } from './request-path.ts'
@@ -15,9 +15,11 @@ export interface RouterOptions {
   /** Whether OPTIONS is answered for the paths that have routes, with a 204 whose `Allow` names their methods, and for
    * `*` with those of all routes. A route for OPTIONS, or for all methods, comes before it. Default true. */
   options?: boolean
-  /** Whether a path that has routes, but none for the method, is a 405 with an `Allow`, where no later handler answers:
-   * until then the conn is as it was. Default false: it is a 404 then, as any. */
-  methodNotAllowed?: boolean
+  /** Whether a path that has routes, but none for the method, is a 405 with an `Allow`. `true`: where no later handler
+   * answers; until then the conn is as it was. `'halt'`: at once, and no later handler is asked, so that one that answers
+   * all requests with a page of its own, as a 404, may stand behind the router. Default false: it is passed on as any that
+   * fits no route, and is a 404 where nobody answers. */
+  methodNotAllowed?: boolean | 'halt'
 }
 
 /** Makes a router: a handler that takes each request to the one route that fits it best, and passes on a conn that fits
@@ -84,7 +86,7 @@ export class Router<in out In = never> implements HandlerObject<In> {
   ) => this.#add(checkMethods(methods), path, app)
 
   readonly #answersOptions: boolean
-  readonly #answersNotAllowed: boolean
+  readonly #methodNotAllowed: boolean | 'halt'
   readonly #routes: Route[] = []
   /** Method and shape of what was added, and its label. */
   readonly #taken = new Map<string, string>()
@@ -93,9 +95,9 @@ export class Router<in out In = never> implements HandlerObject<In> {
   readonly #allowed = new WeakMap<Conn, string>()
 
   constructor(options?: RouterOptions) {
-    const { answersOptions, answersNotAllowed } = checkOptions(options)
+    const { answersOptions, methodNotAllowed } = checkOptions(options)
     this.#answersOptions = answersOptions
-    this.#answersNotAllowed = answersNotAllowed
+    this.#methodNotAllowed = methodNotAllowed
   }
 
   /** Runs the `init` of the handlers of every route, in the order in which they were added. */
@@ -120,7 +122,7 @@ export class Router<in out In = never> implements HandlerObject<In> {
   }
 
   /** Runs every `beforeSend` of the route that was taken. Where there was none, nor an answer by a later handler, the
-   * response is what `methodNotAllowed` says. */
+   * response is what `methodNotAllowed: true` says. */
   beforeSend(conn: Conn): Conn | Promise<Conn> {
     this.#answerNotAllowed(conn)
     const matches = Matches.of(conn)
@@ -178,19 +180,23 @@ export class Router<in out In = never> implements HandlerObject<In> {
 
   #pass(conn: Conn, table: RouteTable, path: string): Conn {
     const isOptions = conn.method === 'OPTIONS' && this.#answersOptions
-    if (!isOptions && !this.#answersNotAllowed) return conn
+    if (!isOptions && this.#methodNotAllowed === false) return conn
     // `OPTIONS *` asks about the server: RFC 9110 §9.3.7.
     const methods = isOptions && conn.path === '*' ? table.allMethods() : table.methodsAt(path)
     if (methods === undefined) return conn
     const allowed = methods.join(', ')
-    if (isOptions) return conn.withResponseHeader('Allow', allowed).withStatus(204).halt()
+    if (isOptions || this.#methodNotAllowed === 'halt')
+      return conn
+        .withResponseHeader('Allow', allowed)
+        .withStatus(isOptions ? 204 : 405)
+        .halt()
     // Not yet: a later handler that answers would keep the status, and the header.
     this.#allowed.set(conn, allowed)
     return conn
   }
 
   #answerNotAllowed(conn: Conn): void {
-    const allowed = this.#answersNotAllowed ? this.#allowed.get(conn) : undefined
+    const allowed = this.#methodNotAllowed === true ? this.#allowed.get(conn) : undefined
     if (allowed === undefined || conn.isHalted) return
     if (conn.status === undefined && conn.responseBody === undefined)
       conn.withResponseHeader('Allow', allowed).withStatus(405)
@@ -199,22 +205,23 @@ export class Router<in out In = never> implements HandlerObject<In> {
 
 function checkOptions(options: RouterOptions = {}): {
   readonly answersOptions: boolean
-  readonly answersNotAllowed: boolean
+  readonly methodNotAllowed: boolean | 'halt'
 } {
   if (typeof options !== 'object' || options === null || Array.isArray(options)) {
     throw new TypeError(
       `Cannot make a router with ${describe(options)} as options: expected an object such as { methodNotAllowed: true }`,
     )
   }
-  const { options: answersOptions = true, methodNotAllowed: answersNotAllowed = false } = options
-  checkBoolean('options', answersOptions)
-  checkBoolean('methodNotAllowed', answersNotAllowed)
-  return { answersOptions, answersNotAllowed }
+  checkNames('Cannot make a router with ', options, ['options', 'methodNotAllowed'])
+  const { options: answersOptions = true, methodNotAllowed = false } = options
+  checkOption('options', answersOptions, [true, false])
+  checkOption('methodNotAllowed', methodNotAllowed, [true, false, 'halt'])
+  return { answersOptions, methodNotAllowed }
 }
 
-function checkBoolean(option: string, value: unknown): void {
-  if (typeof value !== 'boolean')
-    throw new TypeError(
-      `Cannot make a router with ${option} ${describe(value)}: it must be true or false`,
-    )
+function checkOption(option: string, value: unknown, right: readonly unknown[]): void {
+  if (right.includes(value)) return
+  throw new TypeError(
+    `Cannot make a router with ${option} ${describe(value)}: it must be ${listed(right.map(describe), 'or')}`,
+  )
 }

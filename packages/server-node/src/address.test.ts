@@ -8,8 +8,12 @@ import { until } from '../fixtures/harness.ts'
 import { addressToBind, StartError } from './address.ts'
 import type { AddressOptions, Bind, Env } from './address.ts'
 
-const both = (port: number): Bind[] => [{ hosts: ['127.0.0.1', '::1'], port, tls: undefined }]
-const one = (host: string, port: number): Bind[] => [{ hosts: [host], port, tls: undefined }]
+const loopback = ['127.0.0.1', '::1']
+const at = (hosts: string[], port: number): Bind[] => [
+  { hosts, port, isFromEnv: true, tls: undefined },
+]
+const both = (port: number): Bind[] => at(loopback, port)
+const one = (host: string, port: number): Bind[] => at([host], port)
 const fds = (...numbers: number[]): Bind[] => numbers.map((fd) => ({ fd, tls: undefined }))
 
 test('the address is that of the options, else HOST and PORT, else localhost and 8080', () => {
@@ -17,7 +21,8 @@ test('the address is that of the options, else HOST and PORT, else localhost and
   assert.deepEqual(addressToBind({}, { HOST: '', PORT: '' }), both(8080))
   assert.deepEqual(addressToBind({}, { PORT: '0' }), both(0))
   assert.deepEqual(addressToBind({}, { PORT: '65535' }), both(65_535))
-  assert.deepEqual(addressToBind({ port: 1 }, { PORT: '2' }), both(1))
+  const given = { hosts: loopback, port: 1, tls: undefined }
+  assert.deepEqual(addressToBind({ port: 1 }, { PORT: '2' }), [given])
   assert.deepEqual(addressToBind({ host: 'localhost' }, { HOST: '10.0.0.1' }), both(8080))
   assert.deepEqual(addressToBind({}, { HOST: '0.0.0.0', PORT: '80' }), one('0.0.0.0', 80))
   assert.deepEqual(addressToBind({ host: '::' }, { PORT: '80' }), one('::', 80))
@@ -36,6 +41,18 @@ test('a host that begins with a dot, a slash or a tilde is the path of a Unix so
     message:
       "Cannot listen on ~fern/app.sock: of home folders only one's own is known, as in ~/app.sock; ./~fern/app.sock for a file of that name",
   })
+})
+
+test('a host that is no text is refused', () => {
+  for (const [host, shown] of [
+    [5, '5'],
+    [null, 'null'],
+    [['::'], 'an array of 1'],
+  ])
+    assert.throws(() => addressToBind({ host } as AddressOptions, {}), {
+      name: 'StartError',
+      message: `Cannot listen on host ${shown}: it must be a host name, an address or the path of a Unix socket`,
+    })
 })
 
 test('sockets that the parent has handed over come before hosts and ports, and belong to one server', () => {

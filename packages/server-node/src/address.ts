@@ -6,9 +6,8 @@ import { Server as NetServer } from 'node:net'
 import { homedir } from 'node:os'
 import { Server as TlsServer } from 'node:tls'
 
-import { describe } from '@wakerobin/core/adapter'
+import { describe, unknownName } from '@wakerobin/core/adapter'
 
-import { unknownName } from './check-options.ts'
 import type { TlsSource } from './tls.ts'
 
 /** Why a server did not start: for people, in one line. */
@@ -78,6 +77,8 @@ export type Bind = { readonly tls?: TlsSource | undefined } & (
       /** All on one port. Only the first must be one that this machine has. */
       readonly hosts: readonly string[]
       readonly port: number
+      /** Whether PORT can say another. */
+      readonly isFromEnv?: boolean
     }
   | { readonly path: string; readonly mode?: number | undefined }
   | { readonly fd: number }
@@ -95,13 +96,16 @@ export function addressToBind(options: AddressOptions, env: Env): Bind[] {
   const { tls } = options
   const inherited = takeInherited(env)
   if (inherited.length > 0) return inherited.map((fd) => ({ fd, tls }))
+  if (options.host !== undefined && typeof options.host !== 'string')
+    throw new StartError(
+      `Cannot listen on host ${describe(options.host)}: it must be a host name, an address or the path of a Unix socket`,
+    )
   const host = options.host || env.HOST || 'localhost'
   if (isPath(host)) return [{ path: expandHome(host), tls }]
-  const port =
-    options.port === undefined
-      ? portFrom(env.PORT)
-      : checkPort(options.port, `port ${describe(options.port)}`)
-  return [{ hosts: hostsOf(host), port, tls }]
+  const { port } = options
+  const hosts = hostsOf(host)
+  if (port === undefined) return [{ hosts, port: portFrom(env.PORT), isFromEnv: true, tls }]
+  return [{ hosts, port: checkPort(port, `port ${describe(port)}`), tls }]
 }
 
 function bindsOf({ listen, host, port, tls }: AddressOptions): Bind[] {

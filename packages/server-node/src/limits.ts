@@ -4,9 +4,9 @@ import { readFileSync } from 'node:fs'
 import type { ServerOptions } from 'node:http'
 import type { ServerOptions as SessionOptions } from 'node:http2'
 
-import { describe } from '@wakerobin/core/adapter'
+import { checkNames, describe } from '@wakerobin/core/adapter'
 
-import { checkNames, checkObject } from './check-options.ts'
+import { checkObject } from './check-options.ts'
 import { maxTimerMs } from './clock.ts'
 
 /** What a client may ask of the server, and how long it may take. `Infinity` turns a limit off. A time of 0 is refused,
@@ -109,7 +109,7 @@ export function checkLimits(options: LimitOptions = {}): Limits {
     sessionIdleMs: checkTime('sessionIdleMs', sessionIdleMs),
     halfClosedMs: checkFromZero('halfClosedMs', halfClosedMs),
   }
-  checkNames('limits', options, Object.keys(limits))
+  checkNames('Cannot serve with limits.', options, Object.keys(limits))
   return limits
 }
 

@@ -146,7 +146,7 @@ test('a socket that cannot be bound closes those before it, and removes what was
   ]
   await assert.rejects(serve('hello', { listen, swansong }), {
     name: 'StartError',
-    message: `Cannot listen on ${host}:${port}: it is in use; stop the other process, or choose another with PORT`,
+    message: `Cannot listen on ${host}:${port}: it is in use; stop the other process, or choose another port`,
   })
   assert.equal(existsSync(path), false)
   assert.deepEqual([given.listening, later.listening, taken.listening], [false, false, true])

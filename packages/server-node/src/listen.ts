@@ -235,10 +235,15 @@ function pathOf(fd: number): string | null {
 }
 
 const addressReasons: Readonly<Record<string, string>> = {
-  EADDRINUSE: 'it is in use; stop the other process, or choose another with PORT',
+  EADDRINUSE: 'it is in use; stop the other process, or choose another port',
   EACCES: 'there is no permission for it; ports below 1024 need one',
   EADDRNOTAVAIL: 'this machine has no such address',
   ENOTFOUND: 'there is no such host',
+}
+
+const envReasons: typeof addressReasons = {
+  ...addressReasons,
+  EADDRINUSE: 'it is in use; stop the other process, or choose another with PORT',
 }
 
 const pathReasons: typeof addressReasons = {
@@ -261,7 +266,8 @@ function startError(bind: Bind, error: unknown, reasons = reasonsOf(bind)): Star
 
 function reasonsOf(bind: Bind): typeof addressReasons {
   if ('path' in bind) return pathReasons
-  return 'fd' in bind ? fdReasons : addressReasons
+  if ('fd' in bind) return fdReasons
+  return 'hosts' in bind && bind.isFromEnv === true ? envReasons : addressReasons
 }
 
 function nameOf(bind: Bind, error: unknown): string {

@@ -175,6 +175,33 @@ describe('run', { concurrency: 3 }, () => {
     assert.deepEqual(await program.ended(), success)
   })
 
+  test('[stopping 5.7] signals that come while the process ends change nothing', async (t) => {
+    for (let round = 0; round < 5; round++) {
+      const program = new Program(t, 'listens-to-exit')
+      await program.prints('Ctrl-C to stop')
+      const firstAt = performance.now()
+      while (program.end === undefined) {
+        // Those later than `togetherMs` would be a second one, where the machine is slow.
+        if (performance.now() - firstAt < togetherMs / 4)
+          program.kill(round % 2 === 0 ? 'SIGTERM' : 'SIGINT')
+        await sleep(1)
+      }
+      assert.deepEqual(program.end, success)
+      assert.match(program.out, /\nStopped\nrun has resolved\nexit 0\n$/)
+      assert.equal(program.err, '')
+    }
+  })
+
+  test('whoever listens for the exit, however late, is told of it', async (t) => {
+    for (const mode of ['listens-to-exit', 'listens-to-exit-at-last'] as const) {
+      const program = new Program(t, mode)
+      await program.prints('Ctrl-C to stop')
+      program.kill('SIGTERM')
+      assert.deepEqual(await program.ended(), success)
+      assert.match(program.out, /\nrun has resolved\nexit 0\n$/)
+    }
+  })
+
   test('[stopping 5.14] a program that has more to do after run() is left to end by itself, if it says so', async (t) => {
     const program = new Program(t, 'more-to-do')
     await program.prints('Ctrl-C to stop')
@@ -552,6 +579,19 @@ describe('run', { concurrency: 3 }, () => {
       'report-signal-nobody-hears',
       /^RangeError: Cannot run with the signal "SIGSTOP": no process gets to hear of it\n/,
     ],
+    [
+      'no-word-for-no-report',
+      /^TypeError: Cannot run with reportSignal false: it must be the name of a signal, or null for none\n/,
+    ],
+    [
+      'report-signal-that-stops',
+      /^RangeError: Cannot run with reportSignal "SIGUSR2": it is one of signals, which stop the server; choose another, or null for none\n/,
+    ],
+    [
+      'no-such-option',
+      /^TypeError: Cannot run with prot: there is no such option; there are host, .*, exitGraceMs and log\n/,
+    ],
+    ['no-options', /^TypeError: Cannot serve with options null: it must be an object of options\n/],
     ['bad-log', /^TypeError: Cannot run with log 5: it must be a function\n/],
     ['bad-stop', /^TypeError: Cannot run with stopOnUncaught "no": it must be true or false\n/],
     ['bad-grace', /^RangeError: Cannot run with exitGraceMs "x": it must be a number from 0\n/],

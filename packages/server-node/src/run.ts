@@ -4,15 +4,16 @@ import { constants } from 'node:os'
 
 import { GuardReport, Swansong } from '@wakerobin/core'
 import type { AppFunction, Listener, StopReason } from '@wakerobin/core'
-import { describe } from '@wakerobin/core/adapter'
+import { checkNames, describe } from '@wakerobin/core/adapter'
 
 import { StartError } from './address.ts'
 import type { Bind } from './address.ts'
+import { checkObject } from './check-options.ts'
 import { maxTimerMs } from './clock.ts'
 import { closeGiven } from './listen.ts'
 import { isServerGuard, plural } from './open-report.ts'
 import type { NodeServer } from './server.ts'
-import { prepare } from './serve.ts'
+import { prepare, serveNames } from './serve.ts'
 import type { ServeOptions } from './serve.ts'
 import { shown } from './report.ts'
 import { Shutdown } from './shutdown.ts'
@@ -55,20 +56,20 @@ export const run: AppFunction<RunOptions, Promise<ShutdownReport | undefined>> =
   app: unknown,
   options: RunOptions = {},
 ) => {
-  const log = safely(options.log ?? ((line: string) => console.log(line)))
+  const log = safely(options?.log ?? ((line: string) => console.log(line)))
   let binds: readonly Bind[]
   let server: NodeServer
   let forget: () => void
   try {
     checkRunOptions(options)
     const { swansong = reportingSwansong() } = options
-    ;({ server, binds } = prepare(app, { ...options, swansong }))
+    ;({ server, binds } = prepare(app, { ...options, swansong }, runNames))
     // Before init: a stop that comes during it must find somebody at home.
     forget = listen(server, options, log)
   } catch (error) {
-    closeGiven(options.listen)
+    closeGiven(options?.listen)
     printFailure(error)
-    exitSoon(options)
+    exitSoon(options ?? {})
     return undefined
   }
   const { shutdown } = server
@@ -106,7 +107,7 @@ function listen(
     if (isFirst) log(`${why}: ${shutdown.phase}, ${waits}`)
   }
   onSignals(
-    options.signals ?? ['SIGINT', 'SIGTERM', 'SIGQUIT'],
+    options.signals ?? stopSignals,
     (signal) => begin({ kind: 'signal', signal }, signal),
     (signal) => console.error(`${signal}: ending at once, ${shutdown.report()}`),
   )
@@ -151,17 +152,43 @@ function safely(log: (line: string) => void): (line: string) => void {
   }
 }
 
+/** Those that stop it by default. */
+const stopSignals: readonly NodeJS.Signals[] = ['SIGINT', 'SIGTERM', 'SIGQUIT']
+
+/** The names of `RunOptions`. */
+const runNames: readonly string[] = [
+  ...serveNames,
+  ...Object.keys({
+    signals: true,
+    reportSignal: true,
+    stopOnUncaught: true,
+    exitGraceMs: true,
+    log: true,
+  } satisfies Record<Exclude<keyof RunOptions, keyof ServeOptions>, true>),
+]
+
 /** @throws {TypeError | RangeError} When one cannot be used. */
 function checkRunOptions(options: RunOptions): void {
-  const { signals = [], reportSignal = null, stopOnUncaught = true, exitGraceMs = 0, log } = options
+  checkObject('options', options)
+  checkNames('Cannot run with ', options, runNames)
+  const { signals = stopSignals, reportSignal = 'SIGUSR2', stopOnUncaught = true } = options
+  const { exitGraceMs = 0, log } = options
   if (!Array.isArray(signals))
     throw new TypeError(`Cannot run with signals ${describe(signals)}: expected an array of names`)
+  if (reportSignal !== null && typeof reportSignal !== 'string')
+    throw new TypeError(
+      `Cannot run with reportSignal ${describe(reportSignal)}: it must be the name of a signal, or null for none`,
+    )
   for (const signal of [...signals, ...(reportSignal === null ? [] : [reportSignal])]) {
     if (!Object.hasOwn(constants.signals, signal))
       throw new RangeError(`Cannot run with the signal ${describe(signal)}: this system has none`)
     if (unheard.includes(signal))
       throw new RangeError(`Cannot run with the signal "${signal}": no process gets to hear of it`)
   }
+  if (reportSignal !== null && signals.includes(reportSignal))
+    throw new RangeError(
+      `Cannot run with reportSignal ${describe(reportSignal)}: it is one of signals, which stop the server; choose another, or null for none`,
+    )
   if (typeof stopOnUncaught !== 'boolean') {
     throw new TypeError(
       `Cannot run with stopOnUncaught ${describe(stopOnUncaught)}: it must be true or false`,

@@ -58,7 +58,7 @@ test('a port in use is a StartError that says so', async (t) => {
   const port = await takenPort(t)
   await assert.rejects(serve('hello', { host: '127.0.0.1', port }), {
     name: 'StartError',
-    message: `Cannot listen on 127.0.0.1:${port}: it is in use; stop the other process, or choose another with PORT`,
+    message: `Cannot listen on 127.0.0.1:${port}: it is in use; stop the other process, or choose another port`,
   })
 })
 
@@ -197,6 +197,11 @@ test('[stopping 3.14] an option that there is not, or of the wrong kind, is refu
     [{ limits: [] }, 'limits an array of 0: it must be an object of options'],
     [{ shutdown: 'now' }, 'shutdown "now": it must be an object of options'],
     [{ limits: { bodyByte: 5 } }, /limits\.bodyByte: there is no such option; .*\bbodyBytes\b/],
+    [
+      { prot: 8080 },
+      /^Cannot serve with prot: there is no such option; there are host, port, .* and shutdown$/,
+    ],
+    [{ signals: ['SIGINT'] }, /^Cannot serve with signals: there is no such option; /],
     [{ shutdown: { deadline: 5 } }, /shutdown\.deadline: there is .*; .*\bdeadlineMs, hook/],
   ]
   for (const [options, message] of wrong)
@@ -204,7 +209,20 @@ test('[stopping 3.14] an option that there is not, or of the wrong kind, is refu
       name: 'TypeError',
       message: typeof message === 'string' ? `Cannot serve with ${message}` : message,
     })
-  const none = { limits: { connections: undefined, bodyByte: undefined }, shutdown: undefined }
+  for (const [options, shown] of [
+    [null, 'null'],
+    [8080, '8080'],
+    [[], 'an array of 0'],
+  ])
+    await assert.rejects(serve('x', options as never), {
+      name: 'TypeError',
+      message: `Cannot serve with options ${shown}: it must be an object of options`,
+    })
+  const none = {
+    prot: undefined,
+    limits: { connections: undefined, bodyByte: undefined },
+    shutdown: undefined,
+  }
   const server = await serve('x', { ...local, ...(none as object) })
   t.after(() => server.shutDown())
 })

@@ -2,11 +2,11 @@
 
 import type { AppFunction, Listener, OnError } from '@wakerobin/core'
 import { Swansong } from '@wakerobin/core'
-import { compile, describe, StateMap } from '@wakerobin/core/adapter'
+import { checkNames, compile, describe, StateMap } from '@wakerobin/core/adapter'
 
 import { addressToBind } from './address.ts'
 import type { AddressOptions, Bind } from './address.ts'
-import { checkNames, checkObject } from './check-options.ts'
+import { checkObject } from './check-options.ts'
 import { reportOnStderr } from './report.ts'
 import type { Hook, HookOptions, HookPhase } from './hooks.ts'
 import { checkLimits } from './limits.ts'
@@ -99,7 +99,7 @@ export const serve: AppFunction<ServeOptions, Promise<ServerHandle>> = async (
   app: unknown,
   options: ServeOptions = {},
 ) => {
-  const { server, binds } = prepare(app, options)
+  const { server, binds } = prepare(app, options, serveNames)
   await server.start(binds)
   const { url, listeners, swansong, shutdown } = server
   const shutDown = (): Promise<ShutdownReport> => shutdown.begin({ kind: 'call' })
@@ -119,17 +119,34 @@ export const serve: AppFunction<ServeOptions, Promise<ServerHandle>> = async (
   }
 }
 
-/** Compiles the app and makes its server, which is not started yet, and says where it is to listen. */
+/** The names of `ServeOptions`. */
+export const serveNames: readonly string[] = Object.keys({
+  host: true,
+  port: true,
+  tls: true,
+  listen: true,
+  swansong: true,
+  onError: true,
+  http2: true,
+  limits: true,
+  shutdown: true,
+} satisfies Record<keyof ServeOptions, true>)
+
+/** Compiles the app and makes its server, which is not started yet, and says where it is to listen.
+ * @param names Those that options may have. */
 export function prepare(
   app: unknown,
   options: ServeOptions,
+  names: readonly string[],
 ): { readonly server: NodeServer; readonly binds: readonly Bind[] } {
   try {
+    checkObject('options', options)
+    checkNames('Cannot serve with ', options, names)
     const server = makeServer(app, options)
     // Last: sockets of the parent process are there for another one, where this one does not start.
     return { server, binds: addressToBind(options, process.env) }
   } catch (error) {
-    closeGiven(options.listen)
+    closeGiven(options?.listen)
     throw error
   }
 }
@@ -179,7 +196,7 @@ export function checkShutdown(options: ShutdownOptions = {}): Required<ShutdownO
     streamsPerBatch: fromOne('streamsPerBatch', streamsPerBatch),
     batchIntervalMs: fromZero('batchIntervalMs', batchIntervalMs),
   }
-  checkNames('shutdown', options, Object.keys(checked))
+  checkNames('Cannot serve with shutdown.', options, Object.keys(checked))
   return checked
 }
 

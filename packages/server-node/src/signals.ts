@@ -5,8 +5,8 @@ import { constants } from 'node:os'
 /** Signals that come together are one: npm passes on a Ctrl-C that the terminal has sent us as well. */
 const togetherMs = 200
 
-/** Handles signals for as long as the process lives: one that comes when the stop is just over must not
- * end in anything else.
+/** Handles signals for as long as the process lives, to its last moment: one that comes when the stop is just over must
+ * not end in anything else.
  * @param onFirst Called with the first one.
  * @param onSecond Called with the next, from another moment on, before it ends the process with 128 and
  * its number. */
@@ -20,6 +20,7 @@ export function onSignals(
     const now = performance.now()
     if (firstAt === undefined) {
       firstAt = now
+      process.on('beforeExit', keepSignals)
       onFirst(signal)
     } else if (now - firstAt > togetherMs) {
       onSecond(signal)
@@ -27,4 +28,16 @@ export function onSignals(
     }
   }
   for (const signal of signals) process.on(signal, handle)
+}
+
+/** Node hands the signals back to the system when nothing is left to do, and takes some milliseconds more to end: a signal
+ * that comes then kills the process, which has stopped in good order. It does not where the process ends by `exit`. */
+function keepSignals(): void {
+  process.off('exit', exit)
+  process.on('exit', exit) // behind the listeners of everybody else, which must be called
+}
+
+/** With the exit code that is set. */
+function exit(): void {
+  if (process.listeners('exit').at(-1) === exit) process.exit()
 }

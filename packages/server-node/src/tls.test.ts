@@ -218,7 +218,16 @@ test('tls options that cannot be used are a StartError that says why', async (t)
     ],
     [{ ...inMemory, certFile }, `${no} use both cert and certFile of tls: give one of them`],
     [{ certFile: missing, keyFile }, new RegExp(`${no} read tls.certFile ${missing}: ENOENT`)],
-    [{ certFile: broken, keyFile }, new RegExp(`${no} use the certificate of tls: error:`)],
+    [
+      { certFile: broken, keyFile },
+      new RegExp(`${no} use the certificate ${broken} of tls: error:`),
+    ],
+    [{ certFile, keyFile: broken }, new RegExp(`${no} use the key ${broken} of tls: error:`)],
+    [{ ...inMemory, cert: 'no PEM' }, new RegExp(`${no} use the certificate of tls: error:`)],
+    [{ ...inMemory, key: 'no PEM' }, new RegExp(`${no} use the key of tls: error:`)],
+    [{ pfx: 'no PFX' }, new RegExp(`${no} use the certificate of tls: `)],
+    [{ ...inMemory, minVersion: '1.2' }, new RegExp(`${no} use the options of tls: "1.2" is not`)],
+    [{ certFile, keyFile, ciphers: 'none' }, new RegExp(`${no} use the options of tls: .*cipher`)],
     [{ ...inMemory, key: second.key }, /use the certificate of tls: .*key values mismatch$/],
     [
       { ...inMemory, checkFilesMs: -1 },

@@ -174,11 +174,30 @@ async function readTls(source: TlsSource): Promise<TlsSettings> {
   try {
     createSecureContext(secure)
   } catch (error) {
-    throw new Error(`Cannot use the certificate of tls: ${(error as Error).message}`, {
+    throw new Error(`Cannot use ${unusable(options, secure)}: ${(error as Error).message}`, {
       cause: error,
     })
   }
   return { options: secure, handshakeTimeoutMs, checkFilesMs, files: filesOf(contents) }
+}
+
+/** What node does not take of the options: its error says what is wrong, and not with which of them. */
+function unusable({ certFile, keyFile }: Files, secure: SecureOptions): string {
+  const { cert, key, pfx, passphrase } = secure
+  if (!isUsable({ cert }))
+    return `the certificate ${certFile === undefined ? '' : `${String(certFile)} `}of tls`
+  if (!isUsable({ key, passphrase }))
+    return `the key ${keyFile === undefined ? '' : `${String(keyFile)} `}of tls`
+  return isUsable({ cert, key, pfx, passphrase }) ? 'the options of tls' : 'the certificate of tls'
+}
+
+function isUsable(options: SecureOptions): boolean {
+  try {
+    createSecureContext(options)
+    return true
+  } catch {
+    return false
+  }
 }
 
 /** What node's servers take at their start alone, as they take it. */

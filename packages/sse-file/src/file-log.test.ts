@@ -23,6 +23,11 @@ test('options that cannot be used are refused', (t) => {
       'RangeError',
       /fsync "always": it must be 'never', 'interval' or 'each'$/,
     ],
+    [
+      { maxBytse: 5 },
+      'TypeError',
+      /with maxBytse: there is no such option; there are maxBytes, .* and onError$/,
+    ],
     [{ fsync: true }, 'TypeError', /fsync true/],
     [
       { fsyncIntervalMs: 0 },

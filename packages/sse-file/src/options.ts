@@ -1,6 +1,6 @@
 /** The options of a log in files, and their check. */
 
-import { describe, maxTimerMs } from '@wakerobin/core/adapter'
+import { checkNames, describe, maxTimerMs } from '@wakerobin/core/adapter'
 
 import type { Damage } from './damage.ts'
 
@@ -66,7 +66,9 @@ export function checkOptions(options: FileLogOptions = {}): CheckedOptions {
     refuse('fsync', fsync, "'never', 'interval' or 'each'", typeof fsync === 'string')
   for (const [name, value] of Object.entries({ onRecovery, onError }))
     if (typeof value !== 'function') refuse(name, value, 'a function', false)
-  return { maxBytes, maxAgeMs, maxEvents, fsync, fsyncIntervalMs, onRecovery, onError }
+  const checked = { maxBytes, maxAgeMs, maxEvents, fsync, fsyncIntervalMs, onRecovery, onError }
+  checkNames('Cannot open a log with ', options, Object.keys(checked))
+  return checked
 }
 
 const policies: readonly unknown[] = ['never', 'interval', 'each']

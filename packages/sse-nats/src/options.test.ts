@@ -37,6 +37,14 @@ test('a wrong option is refused with what would be right', () => {
     )
 })
 
+test('an option that there is not is refused', () => {
+  assert.throws(() => natsLog('orders', { maxAge: 5 } as NatsLogOptions), {
+    name: 'TypeError',
+    message:
+      /^Cannot make a log on NATS with maxAge: there is no such option; there are subject, .* and appendTimeoutMs$/,
+  })
+})
+
 test('a log that is not used connects to nothing', async () => {
   const log = natsLog('orders', {
     subject: 'shop.orders',

@@ -1,6 +1,6 @@
 /** How a log on JetStream is made, checked. */
 
-import { describe } from '@wakerobin/core/adapter'
+import { checkNames, describe } from '@wakerobin/core/adapter'
 
 /** How the servers are reached: what `connect` of `@nats-io/transport-node` takes, but for what is about reconnecting,
  * which the log does by itself. */
@@ -105,7 +105,7 @@ export function checkOptions(stream: string, options: NatsLogOptions): Settings 
       maxAgeMs,
       `an integer from ${leastMs}, which is twice appendTimeoutMs, or Infinity`,
     )
-  return {
+  const settings = {
     stream,
     subject,
     connection,
@@ -116,6 +116,9 @@ export function checkOptions(stream: string, options: NatsLogOptions): Settings 
     replicas,
     appendTimeoutMs,
   }
+  const names = Object.keys(settings).filter((name) => name !== 'stream')
+  checkNames('Cannot make a log on NATS with ', options, names)
+  return settings
 }
 
 /** JetStream counts nanoseconds, in 63 bits; we in numbers. */

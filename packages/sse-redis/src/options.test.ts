@@ -32,6 +32,7 @@ test('options that cannot be used are refused', () => {
     [{ key: '' }, /key ""/],
     [{ key: 'orders', maxEvents: 0 }, /maxEvents 0: it must be an integer from 1/],
     [{ key: 'orders', maxEvents: 1.5 }, /maxEvents 1.5/],
+    [{ key: 'orders', maxEvent: 5 }, /with maxEvent: there is no such option; there are key, /],
     [{ key: 'orders', exact: 'yes' }, /exact "yes": it must be true or false/],
     [{ key: 'orders', appendTimeoutMs: 0 }, /appendTimeoutMs 0: .* from 1 to 2147483647/],
     [{ key: 'orders', appendTimeoutMs: Infinity }, /appendTimeoutMs Infinity/],

@@ -1,6 +1,6 @@
 /** A log on a stream of Redis. */
 
-import { describe, maxTimerMs } from '@wakerobin/core/adapter'
+import { checkNames, describe, maxTimerMs } from '@wakerobin/core/adapter'
 import type { EventLog, LogBounds, LogEvent, LogPage } from '@wakerobin/sse'
 
 import { Appender } from './appender.ts'
@@ -185,6 +185,12 @@ function check(client: RedisLogClient, options: RedisLogOptions): Checked {
       appendTimeoutMs,
       'a number of milliseconds from 1 to 2147483647',
     )
+  checkNames('Cannot make a log on Redis with ', options, [
+    'key',
+    'maxEvents',
+    'exact',
+    'appendTimeoutMs',
+  ])
   const { keyPrefix = '' } = client.options as { keyPrefix?: unknown }
   return { key: `${String(keyPrefix)}${key}`, maxEvents, exact, appendTimeoutMs }
 }

@@ -1,6 +1,6 @@
 /** The options of a broadcaster, and their check. */
 
-import { describe } from '@wakerobin/core/adapter'
+import { checkNames, describe, listed } from '@wakerobin/core/adapter'
 
 import type { EventLog } from './event-log.ts'
 import type { FeedOptions, WhenBehind } from './feed.ts'
@@ -52,11 +52,12 @@ export function checkBroadcasterOptions<Events>(
 ): CheckedOptions {
   if (typeof options !== 'object' || options === null)
     throw refusal('the options', options, 'an object such as { historyEvents: 100 }', TypeError)
+  checkNames('Cannot make a Broadcaster with ', options, names)
   const { historyEvents = 1024, historyBytes = 4 * 1024 * 1024, historyMs = Infinity } = options
   const { log, onLogError = printLogError } = options
   const { whenBehind = 'disconnect', coalesce, replay = true, serialize = toText } = options
   if (!policies.includes(whenBehind))
-    throw refusal('whenBehind', whenBehind, policies.map(describe).join(', '), RangeError)
+    throw refusal('whenBehind', whenBehind, listed(policies.map(describe), 'or'), RangeError)
   if (typeof replay !== 'boolean') throw refusal('replay', replay, 'true or false', TypeError)
   if (typeof serialize !== 'function')
     throw refusal('serialize', serialize, 'a function', TypeError)
@@ -88,6 +89,18 @@ export function checkBroadcasterOptions<Events>(
     keyOf: coalesce === undefined ? noKey : keysBy(coalesce),
   }
 }
+
+const names: readonly (keyof BroadcasterOptions)[] = [
+  'historyEvents',
+  'historyBytes',
+  'historyMs',
+  'whenBehind',
+  'coalesce',
+  'replay',
+  'serialize',
+  'log',
+  'onLogError',
+]
 
 type Key = true | ((data: never) => string)
 

@@ -506,11 +506,15 @@ test('a generator around a subscription with the signal of its stream ends with 
   assert.equal(broadcaster.subscriberCount, 0)
 })
 
-test('[broadcast 6.2] a reason that onEnd does not know is refused', () => {
+test('[broadcast 6.2] a predicate that is none, and a reason that onEnd does not know, are refused', () => {
   const broadcaster = new Broadcaster()
   assert.throws(
+    () => broadcaster.disconnect('alice' as never, 'because' as never),
+    /^TypeError: Cannot disconnect "alice": expected a function of the subscriber, which says whether it is meant$/,
+  )
+  assert.throws(
     () => broadcaster.disconnect(() => true, 'because' as never),
-    /^RangeError: Cannot disconnect for "because": expected one of client, done/,
+    /^RangeError: Cannot disconnect for "because": expected one of client, done, .* or error$/,
   )
 })
 

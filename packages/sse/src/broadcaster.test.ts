@@ -203,7 +203,11 @@ test('options that cannot be used are refused by their name, and say what would 
     [{ historyMs: NaN }, /^RangeError: .* historyMs NaN/],
     [
       { whenBehind: 'drop' },
-      /^RangeError: .* whenBehind "drop": it must be "disconnect", "drop-oldest"/,
+      /^RangeError: .* whenBehind "drop": it must be "disconnect", "drop-oldest" or "coalesce"$/,
+    ],
+    [
+      { historyEvent: 5 },
+      /^TypeError: Cannot make a Broadcaster with historyEvent: there is no such option; there are historyEvents, .* and onLogError$/,
     ],
     [{ replay: 1 }, /^TypeError: .* replay 1: it must be true or false/],
     [{ serialize: 'json' }, /^TypeError: .* serialize "json": it must be a function/],

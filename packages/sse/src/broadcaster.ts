@@ -1,6 +1,6 @@
 /** One event to many clients: encoded once, kept in a bounded history, read by cursors. */
 
-import { Chunk, describe, encodeText } from '@wakerobin/core/adapter'
+import { Chunk, describe, encodeText, listed } from '@wakerobin/core/adapter'
 
 import { checkBroadcasterOptions } from './broadcaster-options.ts'
 import type { BroadcasterOptions, CheckedOptions } from './broadcaster-options.ts'
@@ -164,14 +164,18 @@ export class Broadcaster<
    * then is for the handlers before the stream to say.
    * @param reason What `onEnd` is told: one of the reasons that it knows. Default `revoked`.
    * @returns How many there were.
-   * @throws {RangeError} When the reason is none of these. */
+   * @throws {TypeError} When the predicate is no function. @throws {RangeError} When the reason is none of these. */
   disconnect(
     predicate: (subscriber: Subscriber) => boolean,
     reason: EndReason = 'revoked',
   ): number {
+    if (typeof predicate !== 'function')
+      throw new TypeError(
+        `Cannot disconnect ${describe(predicate)}: expected a function of the subscriber, which says whether it is meant`,
+      )
     if (!Object.hasOwn(this.#feed.counts.ended, reason))
       throw new RangeError(
-        `Cannot disconnect for ${describe(reason)}: expected one of ${Object.keys(this.#feed.counts.ended).join(', ')}`,
+        `Cannot disconnect for ${describe(reason)}: expected one of ${listed(Object.keys(this.#feed.counts.ended), 'or')}`,
       )
     const chosen = [...this.#feed.readers].filter((reader) => predicate(reader.status()))
     const ends = chosen.map((reader) => reader.disconnect(reason))

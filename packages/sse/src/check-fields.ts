@@ -64,8 +64,9 @@ export function checkFields(event: EventFields): EventFields {
 /** Throws where `text` is not a string. */
 export function checkText(field: string, text: unknown): asserts text is string {
   if (typeof text === 'string') return
+  const isWord = field === 'id' || field === 'type'
   throw new TypeError(
-    `Cannot send the event ${field} ${describe(text)}: it must be a string; for a value, JSON.stringify it`,
+    `Cannot send the event ${field} ${describe(text)}: it must be a string; for a value, ${isWord ? `String(${field})` : 'JSON.stringify it'}`,
   )
 }
 

@@ -285,7 +285,9 @@ test('[event-stream 4.7] a field that must be text and is none is refused by its
   for (const field of ['data', 'type', 'id', 'comment']) {
     for (const value of [0, 5, null, true, {}, ['x'], new String('x'), new Date(0)]) {
       const event = { data: 'x', [field]: value }
-      refuses(event, TypeError, new RegExp(`^Cannot send the event ${field} .* must be a string`))
+      const right = ['id', 'type'].includes(field) ? `String\\(${field}\\)` : 'JSON.stringify it'
+      const message = `^Cannot send the event ${field} .* must be a string; for a value, ${right}$`
+      refuses(event, TypeError, new RegExp(message))
     }
   }
 })

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { test, type TestContext } from 'node:test'
 
-import type { BodySource } from '@wakerobin/core'
+import type { BodySource, Conn } from '@wakerobin/core'
+import { testApp } from '@wakerobin/core/testing'
 
 import { FakeClient as Client, newConn, turn } from '../fixtures/fake-client.ts'
 import { Broadcaster, SseEvent, withSseStream } from './index.ts'
@@ -193,6 +194,63 @@ test('an onEnd that throws, or rejects, is reported, and stops nothing', async (
     await turn()
     assert.deepEqual(client.errors, [boom])
     assert(isNextCalled)
+  }
+})
+
+// ------------------------------------------------------------------------------------- onStart
+
+test('onStart is told once, when the client is subscribed and the opening is out', async () => {
+  const broadcaster = new Broadcaster()
+  const told: unknown[] = []
+  const conn = newConn()
+  const onStart = (given: Conn): void => {
+    const [subscriber] = broadcaster.subscribers()
+    told.push(given === conn, subscriber?.conn === conn, client.text)
+    broadcaster.publish('somebody is here')
+  }
+  withSseStream(conn, broadcaster, { onStart })
+  const client = new Client(conn.takeResponseBody() as BodySource, {}, conn)
+  assert.deepEqual(told, [])
+  client.start()
+  await turn()
+  assert.deepEqual(told.slice(0, 2), [true, true])
+  assert.match(String(told[2]), /^:\n/)
+  assert.equal(told.length, 3)
+  assert.match(client.text, /\ndata: somebody is here\n\n$/)
+  client.leave()
+})
+
+test('onStart is told of a stream that ends at once, and not of one that never begins, has failed, or whose time is over', async () => {
+  let told = 0
+  const onStart = (): void => void told++
+  const begin = (source: SseSource, options: SseOptions = {}): Client => {
+    const conn = newConn()
+    withSseStream(conn, source, { onStart, ...options })
+    return new Client(conn.takeResponseBody() as BodySource, {}, conn)
+  }
+  begin(['x']).start()
+  assert.equal(told, 1)
+  begin(['x']).source.closed('unsent')
+  begin(() => assert.fail('boom')).start()
+  begin(new Broadcaster(), { until: new Date(0) }).start()
+  assert.equal(told, 1)
+})
+
+test('an onStart that throws, or rejects, is reported, and the stream goes on', async () => {
+  const boom = new Error('boom')
+  for (const onStart of [
+    () => {
+      throw boom
+    },
+    async () => {
+      await Promise.resolve()
+      throw boom
+    },
+  ]) {
+    const app = testApp((conn) => withSseStream(conn, ['x'], { onStart }))
+    assert.equal((await app.get('/')).body, ':\ndata: x\n\n')
+    await turn()
+    assert.deepEqual(app.errors, [{ error: boom, place: 'onStart' }])
   }
 })
 

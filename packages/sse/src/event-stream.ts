@@ -4,7 +4,7 @@
  * dealt with here, and neither side knows. */
 
 import type { BodySink, BodySource, Conn } from '@wakerobin/core'
-import { Chunk, encodeText, isPromiseLike } from '@wakerobin/core/adapter'
+import { Chunk, encodeText, isPromiseLike, onErrorOf } from '@wakerobin/core/adapter'
 import type { CloseCause } from '@wakerobin/core/adapter'
 
 import { emptyComment, encodeEvent } from './encode.ts'
@@ -35,6 +35,7 @@ export class EventStream implements BodySource, BodySink, StreamTally, Ticking {
   readonly #options: StreamOptions
   readonly #events: EventSource
   #onOver: (() => void) | undefined
+  #onStart: (() => void) | undefined
   // Numbers that most streams never get stay undefined: they would cost memory of their own.
   /** When it has to end, on the ticker's clock. */
   #lastTick: number | undefined
@@ -67,7 +68,8 @@ export class EventStream implements BodySource, BodySink, StreamTally, Ticking {
       this.#events.closed('unsent') // there will be no stream of them
       throw error
     }
-    const { onEnd } = options
+    const { onStart, onEnd } = options
+    if (onStart !== undefined) this.#onStart = () => tellStart(conn, onStart)
     if (onEnd !== undefined) conn.afterSend((isSent) => onEnd(conn, this.summary(isSent)))
   }
 
@@ -108,6 +110,7 @@ export class EventStream implements BodySource, BodySink, StreamTally, Ticking {
     ticker.add(this)
     this.#events.start(this)
     this.#hasWritten = false // the opening, of this moment
+    if (this.#hasBegun) this.#onStart?.() // a source may have failed before
   }
 
   drained(): void {
@@ -250,6 +253,16 @@ const reasonOf = {
   failure: 'error',
   unsent: undefined,
 } as const
+
+function tellStart(conn: Conn, onStart: NonNullable<SseOptions['onStart']>): void {
+  const report = (error: unknown): void => onErrorOf(conn)(error, { conn, place: 'onStart' })
+  try {
+    const pending: unknown = onStart(conn)
+    if (isPromiseLike(pending)) pending.then(undefined, report)
+  } catch (error) {
+    report(error)
+  }
+}
 
 function isPast(time: number | undefined, now: number): boolean {
   return time !== undefined && now >= time

@@ -37,4 +37,8 @@ test('a log in memory of no events is refused', () => {
       name: 'RangeError',
       message: /expected an integer from 1/,
     })
+  assert.throws(() => memoryLog({ events: 5 } as never), {
+    name: 'TypeError',
+    message: 'Cannot make a log in memory with events: there is no such option; there is maxEvents',
+  })
 })

@@ -1,6 +1,6 @@
 /** A log in memory: for tests, and for several broadcasters of one process. */
 
-import { describe } from '@wakerobin/core/adapter'
+import { checkNames, describe } from '@wakerobin/core/adapter'
 
 import type { EventLog, LogBounds, LogEvent, LogPage, LogRecord } from './event-log.ts'
 
@@ -21,8 +21,10 @@ export interface MemoryLogOptions {
  * const there = new Broadcaster({ log })
  * await here.publish('hello') // is sent by both
  * ```
- * @throws {RangeError} When `maxEvents` is not an integer from 1. */
-export function memoryLog({ maxEvents = 10_000 }: MemoryLogOptions = {}): EventLog {
+ * @throws {RangeError} When `maxEvents` is not an integer from 1. @throws {TypeError} When there is no such option. */
+export function memoryLog(options: MemoryLogOptions = {}): EventLog {
+  checkNames('Cannot make a log in memory with ', options, ['maxEvents'])
+  const { maxEvents = 10_000 } = options
   if (!Number.isSafeInteger(maxEvents) || maxEvents < 1)
     throw new RangeError(
       `Cannot make a log of ${describe(maxEvents)} events: expected an integer from 1`,

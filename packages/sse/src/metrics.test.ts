@@ -99,4 +99,12 @@ test('metrics() of what is no broadcaster, or at what is no path, is refused', (
     () => metrics({ a: broadcaster }, { path: 'metrics' }),
     /^TypeError: Cannot show metrics at "metrics": expected a path such as \/metrics/,
   )
+  assert.throws(
+    () => metrics({ a: broadcaster }, '/metrics' as never),
+    /^TypeError: Cannot show metrics with "\/metrics" as options: expected an object/,
+  )
+  assert.throws(
+    () => metrics({ a: broadcaster }, { paht: '/figures' } as never),
+    /^TypeError: Cannot show metrics with paht: there is no such option; there is path$/,
+  )
 })

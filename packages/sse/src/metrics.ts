@@ -3,7 +3,7 @@
  * Source: the Prometheus text format 0.0.4 (prometheus.io/docs/instrumenting/exposition_formats). */
 
 import type { Conn, Halted, HandlerObject } from '@wakerobin/core'
-import { describe } from '@wakerobin/core/adapter'
+import { checkNames, describe } from '@wakerobin/core/adapter'
 
 import { Broadcaster } from './broadcaster.ts'
 import type { AnyBroadcaster, BroadcasterStats } from './broadcaster.ts'
@@ -29,8 +29,14 @@ export interface MetricsOptions {
  * @throws {TypeError} When something in `broadcasters` is none, or the path is none. */
 export function metrics(
   broadcasters: Readonly<Record<string, AnyBroadcaster>>,
-  { path = '/metrics' }: MetricsOptions = {},
+  options: MetricsOptions = {},
 ): HandlerObject {
+  if (typeof options !== 'object' || options === null)
+    throw new TypeError(
+      `Cannot show metrics with ${describe(options)} as options: expected an object such as { path: '/metrics' }`,
+    )
+  checkNames('Cannot show metrics with ', options, ['path'])
+  const { path = '/metrics' } = options
   if (typeof path !== 'string' || !path.startsWith('/'))
     throw new TypeError(
       `Cannot show metrics at ${describe(path)}: expected a path such as /metrics`,

@@ -12,6 +12,7 @@ const defaults = {
   maxAgeMs: [Infinity, Infinity],
   until: undefined,
   writeTimeoutMs: 60_000,
+  onStart: undefined,
   onEnd: undefined,
   mapError: undefined,
 }

@@ -1,7 +1,7 @@
 /** The options of an event stream, and their check. */
 
 import type { Conn } from '@wakerobin/core'
-import { describe } from '@wakerobin/core/adapter'
+import { checkNames, describe } from '@wakerobin/core/adapter'
 
 import type { Eventable } from './event.ts'
 import { tickFor } from './ticker.ts'
@@ -60,6 +60,10 @@ export interface SseOptions<In = never> {
   /** How long the client may leave what was written to it unread, in milliseconds, before it is cut. Default
    * 60 000; `Infinity` for ever. */
   writeTimeoutMs?: number
+  /** Told once when the stream begins, and its client has a place: not of one that `sseLimits` refuses, nor for HEAD, nor
+   * where the client has left before. A broadcaster has the client among its `subscribers()` then. What it throws is
+   * reported to the server's `onError`. */
+  onStart?: (conn: Conn<In>) => void
   /** Told once how the stream went, when all is over, also of one that was never begun, as for HEAD: then `sent` is
    * 0. */
   onEnd?: (conn: Conn<In>, end: StreamEnd) => void
@@ -80,6 +84,7 @@ export interface StreamOptions {
   readonly maxAgeMs: readonly [min: number, max: number]
   readonly until: SseOptions['until']
   readonly writeTimeoutMs: number
+  readonly onStart: SseOptions['onStart']
   readonly onEnd: SseOptions['onEnd']
   readonly mapError: SseOptions['mapError']
   /** How exact its times are. */
@@ -87,22 +92,27 @@ export interface StreamOptions {
 }
 
 /** Reads every option once, and throws where one cannot be used.
+ * @param names Those that there may be.
  * @returns What was read, with the defaults filled in.
  * @throws {TypeError} When an option is of the wrong type, or `options` is no object.
  * @throws {RangeError} When a number is out of its bounds. */
-export function checkOptions<In>(options: SseOptions<In> | undefined): StreamOptions {
+export function checkOptions<In>(
+  options: SseOptions<In> | undefined,
+  names: readonly string[] = sseNames,
+): StreamOptions {
   if (options === undefined) return defaults
   if (typeof options !== 'object' || options === null || Array.isArray(options)) {
     throw new TypeError(
       `Cannot stream with ${describe(options)} as options: expected an object such as { heartbeatMs: 15_000 }`,
     )
   }
+  checkNames('Cannot stream with ', options, names)
   const { heartbeatMs = 15_000, retryMs, stopRetryMs = [1000, 5000], finish = false } = options
-  const { maxAgeMs = Infinity, until, writeTimeoutMs = 60_000, onEnd, mapError } = options
+  const { maxAgeMs = Infinity, until, writeTimeoutMs = 60_000 } = options
+  const { onStart, onEnd, mapError } = options
   if (typeof finish !== 'boolean') refuse('finish', finish, 'true or false')
-  if (onEnd !== undefined && typeof onEnd !== 'function') refuse('onEnd', onEnd, 'a function')
-  if (mapError !== undefined && typeof mapError !== 'function')
-    refuse('mapError', mapError, 'a function')
+  for (const [name, value] of Object.entries({ onStart, onEnd, mapError }))
+    if (value !== undefined && typeof value !== 'function') refuse(name, value, 'a function')
   if (until !== undefined && typeof until !== 'function') checkDate(until)
   const ages = checkAge(maxAgeMs)
   // Else the short time that a client is told when its stream is too old would be its time for ever.
@@ -116,11 +126,26 @@ export function checkOptions<In>(options: SseOptions<In> | undefined): StreamOpt
     maxAgeMs: ages,
     until: until as StreamOptions['until'],
     writeTimeoutMs: checkTime('writeTimeoutMs', writeTimeoutMs, 1),
+    onStart: onStart as StreamOptions['onStart'],
     onEnd: onEnd as StreamOptions['onEnd'],
     mapError,
     tickMs: tickFor([heartbeat, ages[0], writeTimeoutMs]),
   }
 }
+
+/** The names of `SseOptions`. */
+export const sseNames: readonly string[] = [
+  'heartbeatMs',
+  'retryMs',
+  'stopRetryMs',
+  'finish',
+  'maxAgeMs',
+  'until',
+  'writeTimeoutMs',
+  'onStart',
+  'onEnd',
+  'mapError',
+] satisfies readonly (keyof SseOptions)[]
 
 /** Returns a point in time.
  * @throws {TypeError} When it is none. */

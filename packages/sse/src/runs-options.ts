@@ -1,14 +1,14 @@
 /** The options of runs, and their check. */
 
 import type { Swansong } from '@wakerobin/core'
-import { describe, isPromiseLike } from '@wakerobin/core/adapter'
+import { checkNames, describe, isPromiseLike } from '@wakerobin/core/adapter'
 
 import { encodeEvent } from './encode.ts'
 import { SseEvent } from './event.ts'
 import type { Eventable } from './event.ts'
 import type { EventLog } from './event-log.ts'
 import { memoryLog } from './memory-log.ts'
-import type { SseOptions } from './options.ts'
+import { sseNames, type SseOptions } from './options.ts'
 import type { RunEndReason } from './run-log.ts'
 
 /** How a run has ended. */
@@ -57,6 +57,9 @@ export interface AttachOptions extends SseOptions {
   lastEventId?: string | undefined
 }
 
+/** The names of `AttachOptions`. */
+export const attachNames: readonly string[] = [...sseNames, 'lastEventId']
+
 /** Options that were checked, with the defaults filled in. */
 export type CheckedRunsOptions = Required<RunsOptions>
 
@@ -64,6 +67,7 @@ export type CheckedRunsOptions = Required<RunsOptions>
 export function checkRunsOptions(options: RunsOptions): CheckedRunsOptions {
   if (typeof options !== 'object' || options === null)
     throw refusal('the options', options, 'an object such as { keepMs: 60_000 }', TypeError)
+  checkNames('Cannot make Runs with ', options, names)
   const { open = openInMemory, keepMs = 600_000, leaseMs = 15_000 } = options
   const { mapEnd = defaultEnd, remove = removeNothing, onError = printError } = options
   if (!(typeof keepMs === 'number' && keepMs >= 0))
@@ -75,12 +79,22 @@ export function checkRunsOptions(options: RunsOptions): CheckedRunsOptions {
   return { open, keepMs, leaseMs, mapEnd, remove, onError }
 }
 
+const names: readonly (keyof RunsOptions)[] = [
+  'open',
+  'keepMs',
+  'leaseMs',
+  'mapEnd',
+  'remove',
+  'onError',
+]
+
 /** @throws {TypeError} When an option cannot be used. */
 export function checkStart(options: StartOptions): StartOptions & { finish: boolean } {
   if (typeof options !== 'object' || options === null)
     throw new TypeError(
       `Cannot start a run with ${describe(options)}: expected an object such as { swansong: conn.swansong }`,
     )
+  checkNames('Cannot start a run with ', options, ['swansong', 'finish'])
   const { swansong, finish = true } = options
   if (swansong !== undefined && typeof Object(swansong).onStop !== 'function')
     throw new TypeError(

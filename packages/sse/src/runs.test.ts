@@ -974,6 +974,11 @@ test('what cannot be used is refused', async (t) => {
   const refused: [() => unknown, string, RegExp][] = [
     [() => new Runs(null as never), 'TypeError', /with the options null/],
     [() => new Runs({ open: 'x' as never }), 'TypeError', /open "x": it must be a function/],
+    [
+      () => new Runs({ keep: 5 } as never),
+      'TypeError',
+      /^Cannot make Runs with keep: there is no such option; there are open, .* and onError$/,
+    ],
     [() => new Runs({ keepMs: -1 }), 'RangeError', /keepMs -1: it must be a number/],
     [() => new Runs({ leaseMs: 999 }), 'RangeError', /leaseMs 999: it must be .* from 1,000/],
     [() => new Runs({ leaseMs: NaN }), 'RangeError', /leaseMs NaN/],
@@ -992,6 +997,7 @@ test('what cannot be used is refused', async (t) => {
     [runs.start('7', ['one'] as never), /with an array of 1: expected a function/],
     [runs.start('7', () => [], null as never), /Cannot start a run with null/],
     [runs.start('7', () => [], { swansong: {} as never }), /swansong a plain object/],
+    [runs.start('7', () => [], { finsh: true } as never), /with finsh: there is no such option; /],
     [runs.start('7', () => [], { finish: 1 as never }), /finish 1: it must be true or false/],
   ]
   for (const [promise, message] of rejected)

@@ -10,7 +10,7 @@ import type { RunWork } from './open-run.ts'
 import { checkOptions } from './options.ts'
 import { Run } from './run.ts'
 import { beginningOf, startSign } from './run-log.ts'
-import { checkRunsOptions, checkStart } from './runs-options.ts'
+import { attachNames, checkRunsOptions, checkStart } from './runs-options.ts'
 import type {
   AttachOptions,
   CheckedRunsOptions,
@@ -109,7 +109,7 @@ export class Runs {
    * no such run, 404. Where the log cannot be read now, the client is told to come back.
    * @throws {TypeError | RangeError} (rejects) When an option cannot be used: see `SseOptions`. As for `get`. */
   async attach(conn: Conn, id: string, options: AttachOptions = {}): Promise<Halted> {
-    const checked = checkOptions(options)
+    const checked = checkOptions(options, attachNames)
     const after = options.lastEventId ?? lastEventId(conn)
     this.#check('attach to', id)
     let run: OpenRun | undefined

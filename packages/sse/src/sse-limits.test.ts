@@ -106,6 +106,38 @@ test('a stream that is open is never ended for another', async () => {
   assert.equal((await first.response).body, ':\nretry: 3000\ndata: still here\n\n')
 })
 
+test('onStart is told of those that are let in, and of no other, whenever they are refused', async () => {
+  const names: string[] = []
+  let isOpen = Promise.resolve()
+  const broadcaster = new Broadcaster()
+  const app = testApp(
+    handlers(
+      sseLimits({ total: 1 }),
+      sse(async () => (await isOpen, broadcaster), {
+        onStart: (conn) => {
+          const name = conn.query.get('name') ?? ''
+          names.push(`${name} is here`)
+          conn.afterSend(() => names.push(`${name} is gone`))
+        },
+      }),
+    ),
+  )
+  let letIn = (): void => {}
+  isOpen = new Promise((resolve) => (letIn = resolve))
+  // Both are asked for their stream, and the second finds the place taken.
+  const [first, second] = [app.get('/?name=Fern', eventSource), app.get('/?name=Moss', eventSource)]
+  await Promise.resolve()
+  letIn()
+  assert.match((await second).body, /^:\nretry: /)
+  assert.equal((await app.get('/?name=Clover', eventSource)).status, 200)
+  assert.equal((await app.post('/?name=Ivy', eventSource)).status, 503)
+  assert.equal((await app.head('/?name=Sage', eventSource)).status, 200)
+  assert.deepEqual(names, ['Fern is here'])
+  broadcaster.close()
+  await first
+  assert.deepEqual(names, ['Fern is here', 'Fern is gone'])
+})
+
 // ------------------------------------------------------------------------------------ per key
 
 test('each key has a limit of its own, and the total counts all', async () => {
@@ -132,8 +164,8 @@ test('a request without a key counts for the total alone', async () => {
   await app.shutDown()
 })
 
-test('without limits nobody is refused', async () => {
-  for (const limits of [{}, { total: Infinity }, { per: { key: () => 'all', max: Infinity } }]) {
+test('with limits that are Infinity nobody is refused', async () => {
+  for (const limits of [{ total: Infinity }, { per: { key: () => 'all', max: Infinity } }]) {
     const { app, open } = limited(limits)
     for (let request = 0; request < 20; request++) await open()
     await app.shutDown()
@@ -223,6 +255,7 @@ test('limits that are none are refused, with the value and what would be right',
   const key = (): string => 'x'
   const whole = 'it must be a whole number from 0'
   const range = 'it must be [min, max], two whole numbers of milliseconds from 0, the lesser first'
+  const none = 'Cannot limit streams without a limit: expected total or per, as { total: 10_000 }'
   const cases: [unknown, string][] = [
     [{ total: -1 }, `RangeError: Cannot limit streams with total -1: ${whole}`],
     [{ total: 1.5 }, `RangeError: Cannot limit streams with total 1.5: ${whole}`],
@@ -250,6 +283,20 @@ test('limits that are none are refused, with the value and what would be right',
       `RangeError: Cannot limit streams with retryMs an array of 2: ${range}`,
     ],
     [{ retryMs: 5 }, `RangeError: Cannot limit streams with retryMs 5: ${range}`],
+    [{}, `TypeError: ${none}`],
+    [{ total: undefined, retryMs: [1, 2] }, `TypeError: ${none}`],
+    [
+      undefined,
+      'TypeError: Cannot limit streams with undefined: expected an object such as { total: 10_000 }',
+    ],
+    [
+      { totl: 5 },
+      'TypeError: Cannot limit streams with totl: there is no such option; there are total, per and retryMs',
+    ],
+    [
+      { per: { key, max: 1, kye: key } },
+      'TypeError: Cannot limit streams with per.kye: there is no such option; there are key and max',
+    ],
   ]
   for (const [limits, message] of cases) {
     assert.throws(

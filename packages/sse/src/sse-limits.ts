@@ -1,12 +1,12 @@
 /** `sseLimits()`: how many event streams there may be. */
 
 import type { Conn, HandlerObject } from '@wakerobin/core'
-import { describe } from '@wakerobin/core/adapter'
+import { checkNames, describe } from '@wakerobin/core/adapter'
 
 import { addGate, type Gate } from './gate.ts'
 import { isEventSource, refuseStream } from './with-sse-stream.ts'
 
-/** The most streams at a time. */
+/** The most streams at a time: in all, of one client, or both. */
 export interface SseLimits<In = never> {
   /** In all. Default `Infinity`. */
   total?: number
@@ -36,6 +36,11 @@ export interface SseLimits<In = never> {
  * ```
  * @throws {RangeError | TypeError} When a limit is none. */
 export function sseLimits<In = never>(limits: SseLimits<In>): HandlerObject<In> {
+  if (typeof limits !== 'object' || limits === null)
+    throw new TypeError(
+      `Cannot limit streams with ${describe(limits)}: expected an object such as { total: 10_000 }`,
+    )
+  checkNames('Cannot limit streams with ', limits, ['total', 'per', 'retryMs'])
   const { total = Infinity, per, retryMs = [5000, 15_000] } = limits
   checkLimit('total', total)
   if (per !== undefined) {
@@ -43,6 +48,7 @@ export function sseLimits<In = never>(limits: SseLimits<In>): HandlerObject<In> 
       throw new TypeError(
         `Cannot limit streams with per ${describe(per)}: expected an object such as { key: (conn) => conn.peerIp, max: 6 }`,
       )
+    checkNames('Cannot limit streams with per.', per, ['key', 'max'])
     checkLimit('per.max', per.max)
     if (typeof per.key !== 'function')
       throw new TypeError(
@@ -50,6 +56,10 @@ export function sseLimits<In = never>(limits: SseLimits<In>): HandlerObject<In> 
       )
   }
   checkRetry(retryMs)
+  if (limits.total === undefined && per === undefined)
+    throw new TypeError(
+      'Cannot limit streams without a limit: expected total or per, as { total: 10_000 }',
+    )
   const open = new Map<string, number>()
   let count = 0
 

@@ -67,6 +67,10 @@ test('what is no function, and options that cannot be used, are refused when the
     })
   }
   assert.throws(() => sse(() => [], { retryMs: -1 }), /^RangeError: Cannot stream with retryMs -1/)
+  assert.throws(
+    () => sse(() => [], { retry: 5 } as never),
+    /^TypeError: Cannot stream with retry: there is no such option; there are heartbeatMs, .* and mapError$/,
+  )
   assert.throws(() => sse(() => [], null as never), /^TypeError: Cannot stream with null/)
 })
 

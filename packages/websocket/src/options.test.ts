@@ -9,6 +9,7 @@ const refused: [options: unknown, message: RegExp][] = [
   [[], /^TypeError: .* as options: expected an object/],
   [{ path: 5 }, /^TypeError: Cannot open WebSockets with path 5: it must be a path, as "\/chat"$/],
   [{ path: 'chat' }, /^RangeError: Cannot open WebSockets with path "chat": it must be a path/],
+  [{ maxBytes: 5 }, /^TypeError: .* maxBytes: there is no such option; there are path, .* and c/],
   [{ required: 1 }, /^TypeError: .* required 1: it must be true or false$/],
   [{ compress: 'yes' }, /Error: .* compress "yes": it must be true or false$/],
   [{ protocols: 'chat' }, /Error: .* protocols "chat": it must be a list of names$/],

@@ -1,6 +1,6 @@
 /** The options of `websocket`: their defaults, and their check. */
 
-import { describe, maxTimerMs } from '@wakerobin/core/adapter'
+import { checkNames, describe, maxTimerMs } from '@wakerobin/core/adapter'
 
 import { checkOrigins } from './origin.ts'
 import type { OriginPolicy, OriginTest } from './origin.ts'
@@ -57,6 +57,7 @@ export function checkOptions(options: WebSocketOptions = {}): CheckedOptions {
       `Cannot open WebSockets with ${describe(options)} as options: expected an object such as { path: '/chat' }`,
     )
   }
+  checkNames('Cannot open WebSockets with ', options, names)
   const { path, required = false, protocols = [], origins, compress = false } = options
   const { messageBytes = 1024 * 1024, bufferBytes = 4 * 1024 * 1024 } = options
   const { pingMs = 30_000, closeTimeoutMs = 1000 } = options
@@ -77,6 +78,18 @@ export function checkOptions(options: WebSocketOptions = {}): CheckedOptions {
     closeTimeoutMs: checkNumber('closeTimeoutMs', closeTimeoutMs, 0, milliseconds),
   }
 }
+
+const names: readonly (keyof WebSocketOptions)[] = [
+  'path',
+  'required',
+  'protocols',
+  'origins',
+  'messageBytes',
+  'bufferBytes',
+  'compress',
+  'pingMs',
+  'closeTimeoutMs',
+]
 
 function checkProtocols(protocols: unknown): ReadonlySet<string> {
   if (!Array.isArray(protocols)) return refuse('protocols', protocols, 'a list of names')
