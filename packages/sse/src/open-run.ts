@@ -299,6 +299,7 @@ export class OpenRun implements Ticking {
         this.#unreachable(error)
       }
     }
+    this.#isKeeper = false // its clients go to other processes, and read on there
     this.#drop()
   }
 

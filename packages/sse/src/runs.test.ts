@@ -725,6 +725,23 @@ test('a finished run is dropped after keepMs, and nothing is left of it', async 
   assert.deepEqual(removed, ['7'])
 })
 
+test('close removes nothing: what has ended is read on in other processes', async (t) => {
+  const removed: string[] = []
+  const feeder = new Feeder()
+  const { all } = processes(t, 2, feeder.work, { remove: (id) => removed.push(id) })
+  const [here, there] = all as [Process, Process]
+  await here.runs.start('7', () => ['one'])
+  await advance(1_000)
+  await here.runs.start('8', feeder.work)
+  await here.runs.close()
+  assert.deepEqual(removed, [])
+  const finished = await testStream(there.app, '/7')
+  assert.equal((await finished.next('message')).data, 'one')
+  assert.equal((await finished.next('end')).data, '{"reason":"done"}')
+  const stopped = await testStream(there.app, '/8')
+  assert.equal((await stopped.next('end')).data, '{"reason":"shutdown"}')
+})
+
 test('no log, no work and no event of a run that was dropped is held', async (t) => {
   setFlagsFromString('--expose-gc')
   const collectGarbage = runInNewContext('gc') as () => void

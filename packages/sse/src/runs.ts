@@ -137,7 +137,8 @@ export class Runs {
     return this.#runs.size
   }
 
-  /** Ends all work of this process for `shutdown`, and every stream, and closes the logs. A second call does nothing. */
+  /** Ends all work of this process for `shutdown`, and every stream, and closes the logs. Nothing is removed: what has ended is
+   * there for other processes. A second call does nothing. */
   async close(): Promise<void> {
     this.#isClosed = true
     await Promise.allSettled(this.#turns.values())
