@@ -345,6 +345,107 @@ test('[broadcast 8.6] clients that come back together have the log read once', a
   assert.equal(most, 16)
 })
 
+test('[broadcast 8.5] a place that cannot be read keeps nobody from others, and is told of once', async (t) => {
+  const inner = memoryLog()
+  const log = new TestedLog(inner)
+  const errors: unknown[] = []
+  const broadcaster = await opened(t, {
+    log,
+    historyEvents: 1,
+    onLogError: (error) => errors.push(error),
+  })
+  const ids = await publish(broadcaster, 1, 40)
+  await turns()
+  t.mock.timers.enable({ apis: ['setTimeout'] })
+  let reads = 0
+  log.read = async (after, limit) => {
+    reads++
+    if (ids.indexOf(after) < 20) throw new Error('bad sector')
+    return inner.read(after, limit)
+  }
+  const waiting = ids.slice(0, 20).map((lastEventId) => connect(broadcaster, { lastEventId }))
+  const client = connect(broadcaster, { lastEventId: ids[29] })
+  await turns()
+  assert.deepEqual(client.heard, numbers(31, 40))
+  for (let number = 41; number <= 45; number++) {
+    await broadcaster.publish(String(number)) // so that the log works, in between
+    await turns()
+    t.mock.timers.tick(5000)
+    await turns()
+  }
+  assert.deepEqual(client.heard, numbers(31, 45))
+  assert(reads < 150, `it was read ${reads} times`)
+  assert(errors.length <= 20, `it was told of ${errors.length} times`)
+  log.read = (after, limit) => inner.read(after, limit)
+  t.mock.timers.tick(5000)
+  await turns()
+  for (const [at, { heard }] of waiting.entries()) assert.deepEqual(heard, numbers(at + 2, 45))
+})
+
+test('[broadcast 8.5] a log that fails goes on though onLogError throws', async (t) => {
+  // In a microtask of its own, as of every callback that throws.
+  const thrown: unknown[] = []
+  t.mock.method(globalThis, 'queueMicrotask', (callback: () => void) =>
+    process.nextTick(() => {
+      try {
+        callback()
+      } catch (error) {
+        thrown.push(error)
+      }
+    }),
+  )
+  const log = new TestedLog(memoryLog())
+  let isDown = true
+  log.before = () => {
+    if (isDown) throw new Error('down')
+  }
+  t.mock.timers.enable({ apis: ['setTimeout'] })
+  const error = new Error('of onLogError')
+  const broadcaster = new Broadcaster({
+    log,
+    onLogError() {
+      throw error
+    },
+  })
+  t.after(() => broadcaster.close())
+  let isReady = false
+  void broadcaster.ready.then(() => (isReady = true))
+  await turns()
+  isDown = false
+  t.mock.timers.tick(5000)
+  await turns()
+  assert.equal(isReady, true)
+  assert.deepEqual(thrown, [error])
+})
+
+test('[broadcast 8.6] nothing is read for clients that have left', async (t) => {
+  const log = new TestedLog(memoryLog())
+  const broadcaster = await opened(t, { log, historyEvents: 1, onLogError() {} })
+  const ids = await publish(broadcaster, 1, 100)
+  await turns()
+  t.mock.timers.enable({ apis: ['setTimeout'] })
+  let isDown = true
+  log.before = (what) => {
+    if (what === 'read' && isDown) throw new Error('down')
+  }
+  const leaving = ids.slice(0, 90).map((lastEventId) => connect(broadcaster, { lastEventId }))
+  const controller = new AbortController()
+  const loop = collectData(
+    broadcaster.subscribe({ lastEventId: ids[95]!, signal: controller.signal }),
+  )
+  const client = connect(broadcaster, { lastEventId: ids[97] })
+  await turns()
+  for (const each of leaving) each.leave()
+  controller.abort()
+  assert.deepEqual(await loop, [])
+  log.reads = 0
+  isDown = false
+  t.mock.timers.tick(5000)
+  await turns()
+  assert.deepEqual(client.heard, numbers(99, 100))
+  assert.equal(log.reads, 1)
+})
+
 test('[broadcast 8.6] topics and allow hold for what comes from the log, and an allow that throws ends that stream', async (t) => {
   const log = memoryLog()
   const broadcaster = await opened(t, { log, historyEvents: 1 })

@@ -11,6 +11,7 @@ export class Replay {
   /** The id that the reader is at; undefined for one that only waits until it is known where the log stands. */
   #at: string | undefined
   #takeBack: (() => void) | undefined
+  #isCancelled = false
 
   constructor(feed: Feed, after: string | undefined) {
     this.#feed = feed
@@ -27,7 +28,7 @@ export class Replay {
       const position = history.positionOf(this.#at)
       if (position !== undefined) return { position: position + 1 }
       const { end } = history
-      const page = await follower.read(this.#at)
+      const page = await this.#page(this.#at)
       this.#at = page.next
       if (page.entries.length > 0 || page.missed !== 0) return page
       // At the end of the log, which has not come to the history yet. Where others have meanwhile, so may it.
@@ -37,12 +38,22 @@ export class Replay {
 
   /** Nobody waits for it any more. */
   cancel(): void {
+    this.#isCancelled = true
     this.#takeBack?.()
   }
 
+  #page(after: string): Promise<EntryPage> {
+    return this.#unlessCancelled((resolve) => this.#feed.follower!.read(after, resolve))
+  }
+
   #more(): Promise<void> {
+    return this.#unlessCancelled((resolve) => this.#feed.follower!.whenMore(resolve))
+  }
+
+  /** @param ask Returns what takes back the question. */
+  #unlessCancelled<T>(ask: (resolve: (answer: T) => void) => () => void): Promise<T> {
     return new Promise((resolve) => {
-      this.#takeBack = this.#feed.follower!.whenMore(resolve)
+      if (!this.#isCancelled) this.#takeBack = ask(resolve)
     })
   }
 }
