@@ -161,6 +161,50 @@ test('[broadcast 8.3] random clients of two broadcasters with a slow log get eac
     assert.deepEqual(client.heard, numbers(Number(client.heard[0]), published))
 })
 
+test('[broadcast 8.3] who comes from the log while the history moves on has no gap', async (t) => {
+  // At each of the moments between the last piece that is read and the place in the history.
+  for (let moment = 0; moment < 20; moment++) {
+    const inner = memoryLog()
+    const log = new TestedLog(inner)
+    const broadcaster = await opened(t, { log, historyEvents: 2 })
+    const [first] = await publish(broadcaster, 1, 4)
+    await turns()
+    let isReading = false
+    log.before = (what) => {
+      if (what === 'read') isReading = true
+    }
+    const client = connect(broadcaster, { lastEventId: first })
+    const loop = broadcaster.subscribe({ lastEventId: first! })[Symbol.asyncIterator]()
+    const next = loop.next()
+    while (!isReading) await undefined
+    for (let left = moment; left > 0; left--) await undefined
+    for (const data of numbers(5, 9)) void inner.append({ text: `data: ${data}\n\n` })
+    await turns()
+    assert.deepEqual(client.heard, numbers(2, 9), `at moment ${moment}`)
+    const heard = [(await next).value!.data]
+    while (heard.length < 8) heard.push((await loop.next()).value!.data)
+    assert.deepEqual(heard, numbers(2, 9), `at moment ${moment}`)
+    broadcaster.close()
+  }
+})
+
+test('[broadcast 8.5] who came before the log could be read has no gap, however late there is room', async (t) => {
+  const log = new TestedLog(memoryLog())
+  let open = (): void => {}
+  const isOpen = new Promise<void>((resolve) => (open = resolve))
+  log.before = () => isOpen
+  const broadcaster = new Broadcaster({ log, historyEvents: 2 })
+  t.after(() => broadcaster.close())
+  const client = connect(broadcaster, { hasRoom: false })
+  open()
+  await broadcaster.ready
+  await publish(broadcaster, 1, 9)
+  await turns()
+  client.drain()
+  await turns()
+  assert.deepEqual(client.heard, numbers(1, 9))
+})
+
 test('[broadcast 8.4] an id from before the log begins has a gap with what is known, and then what the log has', async (t) => {
   const log = memoryLog({ maxEvents: 5 })
   const broadcaster = await opened(t, { log, historyEvents: 1 })

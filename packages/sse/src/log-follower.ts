@@ -56,7 +56,7 @@ export class LogFollower {
   #readers = 0
   /** Called once, when there is something new. */
   readonly #waiting = new Set<() => void>()
-  #hasBegun = false
+  #beginning: string | undefined
   #isFailing = false
 
   constructor(log: EventLog, target: LogTarget) {
@@ -67,7 +67,12 @@ export class LogFollower {
 
   /** Whether it is known where the log stands. */
   get hasBegun(): boolean {
-    return this.#hasBegun
+    return this.#beginning !== undefined
+  }
+
+  /** Where the log stood when it was first read, once that is known. */
+  get beginning(): string | undefined {
+    return this.#beginning
   }
 
   /** Reads a piece of the log, and calls back once with it: as soon as it can be read, which may be late; never, where the
@@ -97,7 +102,7 @@ export class LogFollower {
   async #follow(): Promise<void> {
     const { signal } = this.#closing
     const { last } = await this.#untilItWorks(() => this.#log.bounds())
-    this.#hasBegun = true
+    this.#beginning = last
     this.#target.begin(last)
     this.#wake()
     let at = last

@@ -23,12 +23,12 @@ export class Replay {
     const { history } = this.#feed
     const follower = this.#feed.follower!
     for (;;) {
-      if (!follower.hasBegun) await this.#more()
-      if (this.#at === undefined) return { position: 0 }
-      const position = history.positionOf(this.#at)
+      while (follower.beginning === undefined) await this.#more()
+      const at = (this.#at ??= follower.beginning)
+      const position = history.positionOf(at)
       if (position !== undefined) return { position: position + 1 }
       const { end } = history
-      const page = await this.#page(this.#at)
+      const page = await this.#page(at)
       this.#at = page.next
       if (page.entries.length > 0 || page.missed !== 0) return page
       // At the end of the log, which has not come to the history yet. Where others have meanwhile, so may it.
@@ -58,7 +58,7 @@ export class Replay {
   }
 }
 
-/** Whether the history has moved on past a position, for whom the log has what it has dropped. */
-export function isLeftBehind({ whenBehind, history }: Feed, position: number): boolean {
-  return whenBehind === 'replay' && position < history.start
+/** Whether the history has moved on past a position meanwhile: the log has what it has dropped. */
+export function isLeftBehind({ history }: Feed, position: number): boolean {
+  return position < history.start
 }
