@@ -1,7 +1,7 @@
 /** The options of runs, and their check. */
 
 import type { Swansong } from '@wakerobin/core'
-import { describe, isPromiseLike } from '@wakerobin/core/adapter'
+import { callSafely, describe, isPromiseLike } from '@wakerobin/core/adapter'
 
 import { encodeEvent } from './encode.ts'
 import { SseEvent } from './event.ts'
@@ -72,7 +72,9 @@ export function checkRunsOptions(options: RunsOptions): CheckedRunsOptions {
     throw refusal('leaseMs', leaseMs, 'a number of milliseconds from 1,000', RangeError)
   for (const [option, value] of Object.entries({ open, mapEnd, remove, onError }))
     if (typeof value !== 'function') throw refusal(option, value, 'a function', TypeError)
-  return { open, keepMs, leaseMs, mapEnd, remove, onError }
+  // What it throws is not to keep a run from its end.
+  const tell = (error: unknown, id: string): void => callSafely(() => onError(error, id))
+  return { open, keepMs, leaseMs, mapEnd, remove, onError: tell }
 }
 
 /** @throws {TypeError} When an option cannot be used. */
