@@ -54,6 +54,29 @@ test('[broadcast 8.1] an event without data is sent without an id, and one with 
     })
 })
 
+test('[broadcast 8.1] what others have added without its end does not run into the next event', async (t) => {
+  const log = memoryLog()
+  const broadcaster = await opened(t, { log })
+  const client = connect(broadcaster)
+  const ids: string[] = []
+  const expected = []
+  for (const text of ['data: a', 'data: a\n', 'event: t\ndata: a', 'event: t\n', ': note', '']) {
+    const id = await log.append({ text })
+    if (text.includes('data')) {
+      ids.push(id)
+      expected.push(text.includes('event') ? 't a' : 'a')
+    }
+    ids.push(await broadcaster.publish('mine'))
+    expected.push('mine')
+  }
+  await turns()
+  assert.deepEqual(client.heard, expected)
+  assert.deepEqual(
+    client.events.map((event) => event.id),
+    ids,
+  )
+})
+
 test('[broadcast 8.2] publish rejects where the log has not taken the event, and nobody else hears of it', async (t) => {
   const log = new TestedLog(memoryLog())
   const broadcaster = await opened(t, { log })
