@@ -17,12 +17,15 @@ test('topics and a key come back as they were written', () => {
   for (const event of [{}, { topics: [] }, { topics: ['a', 'b'] }, { key: '' }]) {
     const fields = headers()
     writeEvent({ text: 'data: 1\n\n', ...event }, fields)
-    assert.deepEqual({ ...readEvent(payload, fields) }, {
-      text: 'data: 1\n\n',
-      topics: undefined,
-      key: undefined,
-      ...event,
-    })
+    assert.deepEqual(
+      { ...readEvent(payload, fields) },
+      {
+        text: 'data: 1\n\n',
+        topics: undefined,
+        key: undefined,
+        ...event,
+      },
+    )
   }
 })
 

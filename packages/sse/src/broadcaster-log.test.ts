@@ -192,14 +192,10 @@ test('[broadcast 8.3] who comes from the log while the history moves on has no g
     const broadcaster = await opened(t, { log, historyEvents: 2 })
     const [first] = await publish(broadcaster, 1, 4)
     await turns()
-    let isReading = false
-    log.before = (what) => {
-      if (what === 'read') isReading = true
-    }
     const client = connect(broadcaster, { lastEventId: first })
     const loop = broadcaster.subscribe({ lastEventId: first! })[Symbol.asyncIterator]()
     const next = loop.next()
-    while (!isReading) await undefined
+    while (log.reads === 0) await undefined
     for (let left = moment; left > 0; left--) await undefined
     for (const data of numbers(5, 9)) void inner.append({ text: `data: ${data}\n\n` })
     await turns()
