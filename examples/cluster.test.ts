@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { connect, createServer, type AddressInfo } from 'node:net'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 
@@ -53,6 +54,33 @@ test(
     assert.deepEqual(program.errors, [])
   },
 )
+
+test('a cluster that finds its port in use ends, and says so', async (t) => {
+  const taken = createServer().listen(0, '127.0.0.1')
+  t.after(() => taken.close())
+  await once(taken, 'listening')
+  const { port } = taken.address() as AddressInfo
+  const program = spawn(
+    process.execPath,
+    ['--conditions=@wakerobin/source', '--import', 'tsx', join(import.meta.dirname, 'cluster.ts')],
+    {
+      env: {
+        ...process.env,
+        NODE_TEST_CONTEXT: undefined,
+        HOST: '127.0.0.1',
+        PORT: String(port),
+        REDIS_URL: 'redis://127.0.0.1:1',
+      },
+      stdio: ['ignore', 'ignore', 'pipe'],
+    },
+  )
+  t.after(() => program.kill('SIGKILL'))
+  let said = ''
+  program.stderr.setEncoding('utf8').on('data', (text: string) => (said += text))
+  const [code] = await once(program, 'exit', { signal: AbortSignal.timeout(30_000) })
+  assert.equal(code, 1)
+  assert.match(said, /it is in use/)
+})
 
 async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1')

@@ -4,7 +4,8 @@
  *     curl -N localhost:8080/events
  *     curl -d 'hello' localhost:8080/
  *
- * Whichever process a request comes to, everyone hears of it. A process that dies is replaced. */
+ * Whichever process a request comes to, everyone hears of it. A process that dies is replaced; one that cannot begin, as
+ * where the port is in use, is not. */
 
 import cluster from 'node:cluster'
 import { availableParallelism } from 'node:os'
@@ -36,10 +37,14 @@ export function app(log: EventLog): Handler {
 /** Starts the processes, replaces those that die, and ends when all have stopped. */
 function lead(count: number): void {
   let isStopping = false
-  for (let left = count; left > 0; left--) cluster.fork()
+  const begun = new Set<number>()
+  cluster.on('listening', (worker) => begun.add(worker.id))
   cluster.on('exit', (worker) => {
-    if (!isStopping && worker.exitedAfterDisconnect !== true) cluster.fork()
+    if (isStopping || worker.exitedAfterDisconnect === true) return
+    if (begun.delete(worker.id)) cluster.fork()
+    else process.exitCode = 1 // the next would fare no better
   })
+  for (let left = count; left > 0; left--) cluster.fork()
   // Ctrl-C reaches all of them by itself; that they are told twice does no harm.
   for (const signal of ['SIGTERM', 'SIGINT'] as const)
     process.on(signal, () => {

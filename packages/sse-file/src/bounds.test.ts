@@ -58,6 +58,22 @@ test('files are never more than maxBytes, and never much less where there is mor
   await log.close()
 })
 
+test('what is published at once goes to as many files as it needs, and the next event drops no more than one', async (t) => {
+  const folder = tempFolder(t)
+  const maxBytes = 100_000
+  for (const data of ['x'.repeat(1_000), 'é'.repeat(500), 'x']) {
+    const log = fileLog(folder, { fsync: 'never', maxBytes })
+    const text = `data: ${data}\n\n`
+    const count = Math.ceil((3 * maxBytes) / data.length)
+    await Promise.all(Array.from({ length: Math.min(count, 20_000) }, () => log.append({ text })))
+    const size = sizeOf(folder)
+    assert.ok(size <= maxBytes && size > 0.7 * maxBytes, `${size} bytes`)
+    await log.append({ text })
+    assert.ok(sizeOf(folder) > 0.7 * maxBytes, `${sizeOf(folder)} bytes after one more`)
+    await log.close()
+  }
+})
+
 test('an event that is longer than maxBytes is kept until the next comes', async (t) => {
   const folder = tempFolder(t)
   const log = fileLog(folder, { fsync: 'never', maxBytes: 1_000 })

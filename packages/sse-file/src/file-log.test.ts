@@ -134,7 +134,7 @@ test('a file is forced to the disk before the next takes its place, and so is th
   })
   const syncs = t.mock.method(fs, 'fdatasync')
   const folders = t.mock.method(fs, 'fsync')
-  await add(log, 20) // more than a file is to have
+  await log.append({ text: `data: ${'x'.repeat(1_000)}\n\n` }) // more than a file is to have
   assert.equal(syncs.mock.callCount(), 0)
   await add(log, 1)
   assert.equal(syncs.mock.callCount(), 1)

@@ -278,11 +278,12 @@ class FileLog implements EventLog {
     this.#writing = undefined // at once: what is added from now on begins anew
   }
 
-  /** Takes from the queue what is written at once. */
+  /** Takes from the queue what is written at once: to one file, so not much more than a file has. */
   #take(): Appended[] {
+    const most = Math.min(batchLength, this.#segmentBytes)
     let [taken, length] = [0, 0]
-    while (taken < this.#queue.length && length < batchLength)
-      length += this.#queue[taken++]!.payload.length
+    while (taken < this.#queue.length && length < most)
+      length += this.#queue[taken++]!.payload.length + idLength
     return this.#queue.splice(0, taken)
   }
 
@@ -486,8 +487,10 @@ function errorOf(action: string, folder: string, cause: unknown): Error {
 /** Of how many pieces a full log consists, about. */
 const pieces = 16
 const maxSegmentBytes = 8 * 1024 * 1024
-/** How many characters of events are written at once. */
+/** How many characters of events are written at once, at most. */
 const batchLength = 1024 * 1024
+/** How many characters of a line are not the event, about. */
+const idLength = 40
 /** How many events are kept in memory for those who follow, and how many characters of them. */
 const tailRecords = 1_000
 const recentLength = 1024 * 1024

@@ -15,6 +15,7 @@ import type { Link } from './link.ts'
 import { idOf } from './log-id.ts'
 import { writeEvent } from './message.ts'
 import type { Settings } from './options.ts'
+import { Queue } from './queue.ts'
 import { requestTimeoutMs, type Session } from './session.ts'
 
 /** An event that is to be added. */
@@ -43,7 +44,7 @@ export class Appender {
   /** All that have no answer yet, oldest first. */
   readonly #open = new Set<Entry>()
   /** Those of them that are to be sent, in order. */
-  #waiting: Entry[] = []
+  #waiting = new Queue<Entry>()
   /** How many are under way. */
   #flying = 0
   /** Those that are to be sent again, once nothing is under way. */
@@ -96,8 +97,9 @@ export class Appender {
     }
     const session = this.#session
     if (session === undefined || session.isOver) return this.#start()
-    while (this.#flying < maxFlying && this.#waiting.length > 0) {
-      const entry = this.#waiting.shift()!
+    while (this.#flying < maxFlying) {
+      const entry = this.#waiting.shift()
+      if (entry === undefined) return
       if (!entry.isSettled) this.#send(session, entry)
     }
   }
@@ -195,7 +197,8 @@ export class Appender {
 
   /** Nothing is under way any more: goes on with what has failed, and then with what has come since. */
   #recover(): void {
-    this.#waiting = [...this.#again.toSorted((a, b) => a.number - b.number), ...this.#waiting]
+    const again = this.#again.toSorted((a, b) => a.number - b.number)
+    this.#waiting = new Queue([...again, ...this.#waiting.rest()])
     this.#again = []
     this.#session = undefined
     void this.#pause().then(() => this.#proceed())

@@ -19,11 +19,22 @@ export function readEvent(payload: Uint8Array, headers: MsgHdrs | undefined): Lo
   const json = headers?.get(header) ?? ''
   try {
     if (json === '') return { text: encodeEvent(text) }
-    const { topics, key } = JSON.parse(json) as Pick<LogEvent, 'topics' | 'key'>
-    return { text, topics, key }
+    const fields: unknown = JSON.parse(json)
+    if (isFields(fields)) return { text, topics: fields.topics, key: fields.key }
   } catch {
-    return { text: encodeEvent({ comment: 'a message that is no event' }) }
+    // No JSON, or no text that can be sent.
   }
+  return { text: encodeEvent({ comment: 'a message that is no event' }) }
+}
+
+/** Others can publish, too: what is not as `writeEvent` makes it must not come to a broadcaster. */
+function isFields(fields: unknown): fields is Pick<LogEvent, 'topics' | 'key'> {
+  if (typeof fields !== 'object' || fields === null) return false
+  const { topics, key } = fields as Record<string, unknown>
+  const isTopics =
+    topics === undefined ||
+    (Array.isArray(topics) && topics.every((topic) => typeof topic === 'string'))
+  return isTopics && (key === undefined || typeof key === 'string')
 }
 
 function escaped(character: string): string {

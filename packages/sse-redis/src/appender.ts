@@ -9,6 +9,7 @@ import type { LogEvent } from '@wakerobin/sse'
 import { RedisAppendError } from './append-error.ts'
 import { LostError, type Connection } from './connection.ts'
 import { fieldOf, toFields } from './entry.ts'
+import { Queue } from './queue.ts'
 import { readBounds, readEntries, type Stream } from './read-stream.ts'
 import { beginning, compareIds } from './stream-id.ts'
 
@@ -41,7 +42,7 @@ export class Appender {
   readonly #nonce = crypto.randomUUID().slice(0, 18)
   #count = 0
   /** Those that are to be sent, oldest first. */
-  #waiting: Append[] = []
+  #waiting = new Queue<Append>()
   /** Those that were, oldest first, and are not answered. */
   #sent: Append[] = []
   /** The connection that is in use. */
@@ -122,7 +123,7 @@ export class Appender {
         )
     }
     for (const append of again) append.after = undefined
-    this.#waiting = [...again, ...this.#waiting]
+    this.#waiting = new Queue([...again, ...this.#waiting.rest()])
     this.#sent = []
     this.#newest = newest
   }
@@ -183,7 +184,7 @@ export class Appender {
         ? this.#notSent(ms)
         : this.#unknown(`Redis has not answered in ${ms} ms`)
     this.#settle(append, () => append.reject(error))
-    while (this.#waiting[0]?.isSettled === true) this.#waiting.shift()
+    while (this.#waiting.first?.isSettled === true) this.#waiting.shift()
   }
 
   #settle(append: Append, settle: () => void): void {

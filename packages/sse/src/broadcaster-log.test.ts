@@ -54,6 +54,29 @@ test('[broadcast 8.1] an event without data is sent without an id, and one with 
     })
 })
 
+test('[broadcast 8.1] what others have added without its end does not run into the next event', async (t) => {
+  const log = memoryLog()
+  const broadcaster = await opened(t, { log })
+  const client = connect(broadcaster)
+  const ids: string[] = []
+  const expected = []
+  for (const text of ['data: a', 'data: a\n', 'event: t\ndata: a', 'event: t\n', ': note', '']) {
+    const id = await log.append({ text })
+    if (text.includes('data')) {
+      ids.push(id)
+      expected.push(text.includes('event') ? 't a' : 'a')
+    }
+    ids.push(await broadcaster.publish('mine'))
+    expected.push('mine')
+  }
+  await turns()
+  assert.deepEqual(client.heard, expected)
+  assert.deepEqual(
+    client.events.map((event) => event.id),
+    ids,
+  )
+})
+
 test('[broadcast 8.2] publish rejects where the log has not taken the event, and nobody else hears of it', async (t) => {
   const log = new TestedLog(memoryLog())
   const broadcaster = await opened(t, { log })
@@ -159,6 +182,46 @@ test('[broadcast 8.3] random clients of two broadcasters with a slow log get eac
   assert(published > 100, `only ${published} were published`)
   for (const client of clients)
     assert.deepEqual(client.heard, numbers(Number(client.heard[0]), published))
+})
+
+test('[broadcast 8.3] who comes from the log while the history moves on has no gap', async (t) => {
+  // At each of the moments between the last piece that is read and the place in the history.
+  for (let moment = 0; moment < 20; moment++) {
+    const inner = memoryLog()
+    const log = new TestedLog(inner)
+    const broadcaster = await opened(t, { log, historyEvents: 2 })
+    const [first] = await publish(broadcaster, 1, 4)
+    await turns()
+    const client = connect(broadcaster, { lastEventId: first })
+    const loop = broadcaster.subscribe({ lastEventId: first! })[Symbol.asyncIterator]()
+    const next = loop.next()
+    while (log.reads === 0) await undefined
+    for (let left = moment; left > 0; left--) await undefined
+    for (const data of numbers(5, 9)) void inner.append({ text: `data: ${data}\n\n` })
+    await turns()
+    assert.deepEqual(client.heard, numbers(2, 9), `at moment ${moment}`)
+    const heard = [(await next).value!.data]
+    while (heard.length < 8) heard.push((await loop.next()).value!.data)
+    assert.deepEqual(heard, numbers(2, 9), `at moment ${moment}`)
+    broadcaster.close()
+  }
+})
+
+test('[broadcast 8.5] who came before the log could be read has no gap, however late there is room', async (t) => {
+  const log = new TestedLog(memoryLog())
+  let open = (): void => {}
+  const isOpen = new Promise<void>((resolve) => (open = resolve))
+  log.before = () => isOpen
+  const broadcaster = new Broadcaster({ log, historyEvents: 2 })
+  t.after(() => broadcaster.close())
+  const client = connect(broadcaster, { hasRoom: false })
+  open()
+  await broadcaster.ready
+  await publish(broadcaster, 1, 9)
+  await turns()
+  client.drain()
+  await turns()
+  assert.deepEqual(client.heard, numbers(1, 9))
 })
 
 test('[broadcast 8.4] an id from before the log begins has a gap with what is known, and then what the log has', async (t) => {
@@ -343,6 +406,107 @@ test('[broadcast 8.6] clients that come back together have the log read once', a
   await turns(100)
   for (const [at, client] of others.entries()) assert.deepEqual(client.heard, numbers(at + 2, 200))
   assert.equal(most, 16)
+})
+
+test('[broadcast 8.5] a place that cannot be read keeps nobody from others, and is told of once', async (t) => {
+  const inner = memoryLog()
+  const log = new TestedLog(inner)
+  const errors: unknown[] = []
+  const broadcaster = await opened(t, {
+    log,
+    historyEvents: 1,
+    onLogError: (error) => errors.push(error),
+  })
+  const ids = await publish(broadcaster, 1, 40)
+  await turns()
+  t.mock.timers.enable({ apis: ['setTimeout'] })
+  let reads = 0
+  log.read = async (after, limit) => {
+    reads++
+    if (ids.indexOf(after) < 20) throw new Error('bad sector')
+    return inner.read(after, limit)
+  }
+  const waiting = ids.slice(0, 20).map((lastEventId) => connect(broadcaster, { lastEventId }))
+  const client = connect(broadcaster, { lastEventId: ids[29] })
+  await turns()
+  assert.deepEqual(client.heard, numbers(31, 40))
+  for (let number = 41; number <= 45; number++) {
+    await broadcaster.publish(String(number)) // so that the log works, in between
+    await turns()
+    t.mock.timers.tick(5000)
+    await turns()
+  }
+  assert.deepEqual(client.heard, numbers(31, 45))
+  assert(reads < 150, `it was read ${reads} times`)
+  assert(errors.length <= 20, `it was told of ${errors.length} times`)
+  log.read = (after, limit) => inner.read(after, limit)
+  t.mock.timers.tick(5000)
+  await turns()
+  for (const [at, { heard }] of waiting.entries()) assert.deepEqual(heard, numbers(at + 2, 45))
+})
+
+test('[broadcast 8.5] a log that fails goes on though onLogError throws', async (t) => {
+  // In a microtask of its own, as of every callback that throws.
+  const thrown: unknown[] = []
+  t.mock.method(globalThis, 'queueMicrotask', (callback: () => void) =>
+    process.nextTick(() => {
+      try {
+        callback()
+      } catch (error) {
+        thrown.push(error)
+      }
+    }),
+  )
+  const log = new TestedLog(memoryLog())
+  let isDown = true
+  log.before = () => {
+    if (isDown) throw new Error('down')
+  }
+  t.mock.timers.enable({ apis: ['setTimeout'] })
+  const error = new Error('of onLogError')
+  const broadcaster = new Broadcaster({
+    log,
+    onLogError() {
+      throw error
+    },
+  })
+  t.after(() => broadcaster.close())
+  let isReady = false
+  void broadcaster.ready.then(() => (isReady = true))
+  await turns()
+  isDown = false
+  t.mock.timers.tick(5000)
+  await turns()
+  assert.equal(isReady, true)
+  assert.deepEqual(thrown, [error])
+})
+
+test('[broadcast 8.6] nothing is read for clients that have left', async (t) => {
+  const log = new TestedLog(memoryLog())
+  const broadcaster = await opened(t, { log, historyEvents: 1, onLogError() {} })
+  const ids = await publish(broadcaster, 1, 100)
+  await turns()
+  t.mock.timers.enable({ apis: ['setTimeout'] })
+  let isDown = true
+  log.before = (what) => {
+    if (what === 'read' && isDown) throw new Error('down')
+  }
+  const leaving = ids.slice(0, 90).map((lastEventId) => connect(broadcaster, { lastEventId }))
+  const controller = new AbortController()
+  const loop = collectData(
+    broadcaster.subscribe({ lastEventId: ids[95]!, signal: controller.signal }),
+  )
+  const client = connect(broadcaster, { lastEventId: ids[97] })
+  await turns()
+  for (const each of leaving) each.leave()
+  controller.abort()
+  assert.deepEqual(await loop, [])
+  log.reads = 0
+  isDown = false
+  t.mock.timers.tick(5000)
+  await turns()
+  assert.deepEqual(client.heard, numbers(99, 100))
+  assert.equal(log.reads, 1)
 })
 
 test('[broadcast 8.6] topics and allow hold for what comes from the log, and an allow that throws ends that stream', async (t) => {

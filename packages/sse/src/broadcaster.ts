@@ -200,7 +200,8 @@ export class Broadcaster<
     }
   }
 
-  /** Ends every subscription, after what was published before. A second call does nothing. */
+  /** Ends every subscription, after what was published before; with a log, after what was read from it by then. A second
+   * call does nothing. */
   close(): void {
     this.#feed.close()
   }

@@ -10,8 +10,9 @@ import type { Entry } from './history.ts'
 export function entryOf({ id, text, topics, key }: LogRecord): Entry {
   // Without data there is nothing to go on after.
   const hasId = /^data:/m.test(text)
+  const whole = withEnd(text)
   return {
-    chunk: new Chunk(encodeText(hasId ? `id: ${id}\n${text}` : text)),
+    chunk: new Chunk(encodeText(hasId ? `id: ${id}\n${whole}` : whole)),
     topics,
     ownId: id,
     key,
@@ -19,6 +20,13 @@ export function entryOf({ id, text, topics, key }: LogRecord): Entry {
     isSuperseded: false,
     time: performance.now(),
   }
+}
+
+/** Others may have added it, and forgotten its end: it must not run into the next one. */
+function withEnd(text: string): string {
+  // Comments and retry times need no empty line.
+  if (text.endsWith('\n\n') || /^(?:(?::|retry:)[^\n]*\n)*$/.test(text)) return text
+  return text.endsWith('\n') ? `${text}\n` : `${text}\n\n`
 }
 
 /** Tells everyone that the log has lost some. */

@@ -11,6 +11,7 @@ export class Replay {
   /** The id that the reader is at; undefined for one that only waits until it is known where the log stands. */
   #at: string | undefined
   #takeBack: (() => void) | undefined
+  #isCancelled = false
 
   constructor(feed: Feed, after: string | undefined) {
     this.#feed = feed
@@ -22,12 +23,12 @@ export class Replay {
     const { history } = this.#feed
     const follower = this.#feed.follower!
     for (;;) {
-      if (!follower.hasBegun) await this.#more()
-      if (this.#at === undefined) return { position: 0 }
-      const position = history.positionOf(this.#at)
+      while (follower.beginning === undefined) await this.#more()
+      const at = (this.#at ??= follower.beginning)
+      const position = history.positionOf(at)
       if (position !== undefined) return { position: position + 1 }
       const { end } = history
-      const page = await follower.read(this.#at)
+      const page = await this.#page(at)
       this.#at = page.next
       if (page.entries.length > 0 || page.missed !== 0) return page
       // At the end of the log, which has not come to the history yet. Where others have meanwhile, so may it.
@@ -37,17 +38,27 @@ export class Replay {
 
   /** Nobody waits for it any more. */
   cancel(): void {
+    this.#isCancelled = true
     this.#takeBack?.()
   }
 
+  #page(after: string): Promise<EntryPage> {
+    return this.#unlessCancelled((resolve) => this.#feed.follower!.read(after, resolve))
+  }
+
   #more(): Promise<void> {
+    return this.#unlessCancelled((resolve) => this.#feed.follower!.whenMore(resolve))
+  }
+
+  /** @param ask Returns what takes back the question. */
+  #unlessCancelled<T>(ask: (resolve: (answer: T) => void) => () => void): Promise<T> {
     return new Promise((resolve) => {
-      this.#takeBack = this.#feed.follower!.whenMore(resolve)
+      if (!this.#isCancelled) this.#takeBack = ask(resolve)
     })
   }
 }
 
-/** Whether the history has moved on past a position, for whom the log has what it has dropped. */
-export function isLeftBehind({ whenBehind, history }: Feed, position: number): boolean {
-  return whenBehind === 'replay' && position < history.start
+/** Whether the history has moved on past a position meanwhile: the log has what it has dropped. */
+export function isLeftBehind({ history }: Feed, position: number): boolean {
+  return position < history.start
 }

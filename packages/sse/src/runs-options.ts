@@ -1,7 +1,11 @@
 /** The options of runs, and their check. */
 
 import type { Swansong } from '@wakerobin/core'
+<<<<<<< HEAD
 import { checkNames, describe, isPromiseLike } from '@wakerobin/core/adapter'
+=======
+import { callSafely, describe, isPromiseLike } from '@wakerobin/core/adapter'
+>>>>>>> reviewD
 
 import { encodeEvent } from './encode.ts'
 import { SseEvent } from './event.ts'
@@ -76,7 +80,9 @@ export function checkRunsOptions(options: RunsOptions): CheckedRunsOptions {
     throw refusal('leaseMs', leaseMs, 'a number of milliseconds from 1,000', RangeError)
   for (const [option, value] of Object.entries({ open, mapEnd, remove, onError }))
     if (typeof value !== 'function') throw refusal(option, value, 'a function', TypeError)
-  return { open, keepMs, leaseMs, mapEnd, remove, onError }
+  // What it throws is not to keep a run from its end.
+  const tell = (error: unknown, id: string): void => callSafely(() => onError(error, id))
+  return { open, keepMs, leaseMs, mapEnd, remove, onError: tell }
 }
 
 const names: readonly (keyof RunsOptions)[] = [

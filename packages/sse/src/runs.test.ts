@@ -1025,6 +1025,35 @@ test('what cannot be used is refused', async (t) => {
   assert.equal((await app.get('/')).status, 500)
 })
 
+test('a run whose work has failed ends, though onError throws', async (t) => {
+  // In a microtask of its own, as of every callback that throws.
+  const thrown: unknown[] = []
+  t.mock.method(globalThis, 'queueMicrotask', (callback: () => void) =>
+    globalThis.process.nextTick(() => {
+      try {
+        callback()
+      } catch (error) {
+        thrown.push(error)
+      }
+    }),
+  )
+  const failure = new Error('of onError')
+  const runs = new Runs({
+    onError() {
+      throw failure
+    },
+  })
+  const run = await runs.start('7', () => {
+    throw new Error('of the work')
+  })
+  const data = []
+  for await (const event of run) data.push(event.data)
+  assert.equal(data.at(-1), '{"reason":"failed"}')
+  await runs.close()
+  await new Promise((resolve) => setImmediate(resolve))
+  assert.deepEqual(thrown, [failure])
+})
+
 test('without onError a line is printed', async (t) => {
   const printed = t.mock.method(console, 'error', () => {})
   const runs = new Runs()
