@@ -1,11 +1,7 @@
 /** The options of runs, and their check. */
 
 import type { Swansong } from '@wakerobin/core'
-<<<<<<< HEAD
-import { checkNames, describe, isPromiseLike } from '@wakerobin/core/adapter'
-=======
-import { callSafely, describe, isPromiseLike } from '@wakerobin/core/adapter'
->>>>>>> reviewD
+import { callSafely, checkNames, describe, isPromiseLike } from '@wakerobin/core/adapter'
 
 import { encodeEvent } from './encode.ts'
 import { SseEvent } from './event.ts'
