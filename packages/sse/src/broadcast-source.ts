@@ -32,6 +32,8 @@ export class BroadcastSource implements BodySource, Reader {
   #isResumed: boolean
   /** What comes before the history, while there is such. */
   #replay: Replay | undefined
+  /** The id that the client has said, where there is a log to go on in. */
+  readonly #after: string | undefined
   /** Called when there is room for more of it, or none is wanted any more. */
   #onRoom: (() => void) | undefined
   readonly #signal: AbortSignal | undefined
@@ -63,6 +65,7 @@ export class BroadcastSource implements BodySource, Reader {
     this.#missed = opened.missed
     this.#isResumed = opened.isResumed
     this.#replay = opened.replay
+    this.#after = opened.after
     this.#signal = opened.signal
   }
 
@@ -74,6 +77,9 @@ export class BroadcastSource implements BodySource, Reader {
     this.#feed.trim() // what is too old is not replayed
     const { isClosed, isFinished } = this.#feed
     this.#feed.add(this)
+    // The history may have moved on since the request came: the log has what it has dropped.
+    if (this.#after !== undefined && isLeftBehind(this.#feed, this.#position))
+      this.#replay ??= new Replay(this.#feed, this.#after)
     if (isClosed || (isFinished && this.#replay === undefined)) this.#isEnding = true
     if (this.#replay === undefined) this.#goOn(this.#position, this.#opening)
     else this.#hasRoom = sink.write(this.#opening)

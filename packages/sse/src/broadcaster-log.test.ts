@@ -224,6 +224,18 @@ test('[broadcast 8.5] who came before the log could be read has no gap, however 
   assert.deepEqual(client.heard, numbers(1, 9))
 })
 
+test('[broadcast 8.3] who is answered after the history has moved on past its id gets the rest from the log', async (t) => {
+  const broadcaster = await opened(t, { log: memoryLog(), historyEvents: 2 })
+  const [first] = await publish(broadcaster, 1, 3)
+  await turns()
+  const client = new FakeClient(broadcaster, {}, newConn(first))
+  await publish(broadcaster, 4, 9)
+  await turns()
+  client.start()
+  await turns()
+  assert.deepEqual(client.heard, numbers(2, 9))
+})
+
 test('[broadcast 8.4] an id from before the log begins has a gap with what is known, and then what the log has', async (t) => {
   const log = memoryLog({ maxEvents: 5 })
   const broadcaster = await opened(t, { log, historyEvents: 1 })

@@ -40,6 +40,8 @@ export interface Opened {
   readonly isResumed: boolean
   /** What it gets first, where that is not in the history: then the position is not known yet. */
   readonly replay: Replay | undefined
+  /** The id that it goes on after, where there is a log. */
+  readonly after: string | undefined
   readonly signal: AbortSignal | undefined
 }
 
@@ -83,7 +85,8 @@ export class Subscription implements AsyncIterable<SseEvent> {
       const id = subscription.#lastEventId ?? requested
       feed.trim() // what is too old is not replayed
       const start = resume(feed, id, subscription.#position)
-      return { feed, filter: subscription.#filter, ...start, signal: subscription.#signal }
+      const after = start.isResumed && feed.follower !== undefined ? id : undefined
+      return { feed, filter: subscription.#filter, ...start, after, signal: subscription.#signal }
     }
   }
 }
