@@ -8,6 +8,7 @@ import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 import type { PubAck } from '@nats-io/jetstream'
+import { Queue } from '@wakerobin/core/adapter'
 import type { LogEvent } from '@wakerobin/sse'
 
 import { messageOf, NatsAppendError, SettingsError } from './errors.ts'
@@ -15,7 +16,6 @@ import type { Link } from './link.ts'
 import { idOf } from './log-id.ts'
 import { writeEvent } from './message.ts'
 import type { Settings } from './options.ts'
-import { Queue } from './queue.ts'
 import { requestTimeoutMs, type Session } from './session.ts'
 
 /** An event that is to be added. */

@@ -3,13 +3,12 @@
  * Many are on their way at a time. Where a connection breaks, nobody knows which of them have arrived: they are looked up,
  * by the nonce that each has, and only those that are not there are sent again, before all that came later. */
 
-import { describe } from '@wakerobin/core/adapter'
+import { describe, Queue } from '@wakerobin/core/adapter'
 import type { LogEvent } from '@wakerobin/sse'
 
 import { RedisAppendError } from './append-error.ts'
 import { LostError, type Connection } from './connection.ts'
 import { fieldOf, toFields } from './entry.ts'
-import { Queue } from './queue.ts'
 import { readBounds, readEntries, type Stream } from './read-stream.ts'
 import { beginning, compareIds } from './stream-id.ts'
 
