@@ -98,19 +98,24 @@ export class ActiveBodies {
  * The head goes out when the source first writes, or when it has begun: what fails before is a 500.
  * Writes to the socket, not to the response: a chunk that many clients get is framed once, for all. */
 export class ResponseSink implements BodySink, ActiveSink, Watcher {
+  // First what every write needs, side by side in memory: with thousands of streams, to load it is most of what it
+  // costs.
+  /** Whether bytes go out as they are written: after the head, and where no length was promised. */
+  #isFlowing = false
+  #isChunked = false
+  /** The turn in which something was written last. */
+  #turn = -1
+  #isCorked = false
+  // Not looked up where it is needed: that would be two more objects to load for every write.
+  readonly #socket: Socket
   readonly #conn: Conn
   readonly #source: BodySource
   /** Until the head is out. */
   #final: FinalResponse | undefined
   readonly #length: number | undefined
   readonly #exchange: Exchange
-  // Not looked up where it is needed: that would be two more objects to load for every write.
-  readonly #socket: Socket
-  #isChunked = false
+  /** How many bytes of a promised length. */
   #written = 0
-  /** The turn in which something was written last. */
-  #turn = -1
-  #isCorked = false
   /** Set while there is no room. */
   #onDrain: (() => void) | undefined
   #hasBegun = false
@@ -147,11 +152,23 @@ export class ResponseSink implements BodySink, ActiveSink, Watcher {
   }
 
   write(chunk: Chunk | Uint8Array): boolean {
-    const bytes = chunk instanceof Uint8Array ? chunk : chunk.bytes
+    const { length } = chunk instanceof Uint8Array ? chunk : chunk.bytes
     // An empty chunk would end a chunked body: RFC 9112 §7.1.
-    if (this.#isOver || bytes.length === 0) return !this.#isOver
-    this.#written += bytes.length
-    if (this.#length !== undefined && this.#written > this.#length) {
+    if (length === 0) return !this.#isOver
+    if (!this.#isFlowing && !this.#admits(length)) return false
+    // The first write of a turn goes out at once, what follows in the same turn goes out together.
+    const { now } = turns
+    if (this.#turn === now) this.#cork()
+    this.#turn = now
+    const hasRoom = this.#socket.write(this.#frame(chunk))
+    if (!hasRoom) this.#waitForRoom()
+    return hasRoom
+  }
+
+  /** Whether so many bytes may be written. Sends the head before the first of them. */
+  #admits(length: number): boolean {
+    if (this.#isOver) return false
+    if (this.#length !== undefined && (this.#written += length) > this.#length) {
       this.#refuse(
         new RangeError(
           `Cannot send more than the ${this.#length} bytes that the body's length promised`,
@@ -160,13 +177,8 @@ export class ResponseSink implements BodySink, ActiveSink, Watcher {
       return false
     }
     if (!this.#sendHead()) return false
-    // The first write of a turn goes out at once, what follows in the same turn goes out together.
-    const { now } = turns
-    if (this.#turn === now) this.#cork()
-    this.#turn = now
-    const hasRoom = this.#socket.write(this.#frame(chunk))
-    if (!hasRoom) this.#waitForRoom()
-    return hasRoom
+    this.#isFlowing = this.#length === undefined
+    return true
   }
 
   end(): void {
@@ -378,6 +390,7 @@ export class ResponseSink implements BodySink, ActiveSink, Watcher {
 
   #finish(): void {
     this.#isOver = true
+    this.#isFlowing = false
     if (this.#onDrain !== undefined) this.#socket.off('drain', this.#onDrain)
     this.#exchange.bodies.delete(this)
   }

@@ -11,6 +11,7 @@ import type { Feed, Reader, Run } from './feed.ts'
 import { gapChunk, type Missed } from './gap.ts'
 import type { Entry } from './history.ts'
 import { lastEventId } from './last-event-id.ts'
+import type { LiveStream, LiveStreams } from './live-streams.ts'
 import type { EntryPage } from './log-follower.ts'
 import type { EndReason } from './options.ts'
 import { isLeftBehind, Replay } from './replay.ts'
@@ -23,7 +24,7 @@ const lastWordsMs = 1000
 
 const nothing = new Chunk(new Uint8Array())
 
-export class BroadcastSource implements BodySource, Reader {
+export class BroadcastSource implements BodySource, Reader, LiveStream {
   readonly filter: Filter | undefined
   readonly #feed: Feed
   readonly #conn: Conn
@@ -47,6 +48,10 @@ export class BroadcastSource implements BodySource, Reader {
   #replayedTo = 0
   #sink: BodySink | undefined
   #hasRoom = false
+  /** Set while it is written to together with others: what it has got is known there. */
+  #live: LiveStreams | undefined
+  /** How many events those had got when it was last looked at. */
+  #liveSent = 0
   /** Whether there may be events for it that it has not read, or that it has missed and was not told of. */
   #isBehind = false
   /** Whether the stream ends as soon as everything published so far is written. */
@@ -165,6 +170,7 @@ export class BroadcastSource implements BodySource, Reader {
   standing(heartbeat: Chunk = nothing): Chunk | undefined {
     if (this.filter === undefined || !this.#feed.isReplayed || this.#isBehind) return undefined
     if (this.#replay !== undefined) return undefined
+    this.#lookAtLive()
     const position = Math.max(this.#position, this.#feed.woken)
     if (position === this.#knownTo) return undefined
     this.#knownTo = position
@@ -172,6 +178,16 @@ export class BroadcastSource implements BodySource, Reader {
   }
 
   // ------------------------------------------------------------------------------- for the feed
+
+  filled(): void {
+    this.#hasRoom = false
+    this.#leaveLive()
+    this.#checkBehind()
+  }
+
+  failed(error: unknown): void {
+    this.#leave((sink) => sink.abort(error))
+  }
 
   wake(): void {
     if (!this.#isBehind && this.#replay === undefined) this.#read() // else it goes on when there is room
@@ -217,6 +233,7 @@ export class BroadcastSource implements BodySource, Reader {
   }
 
   status(): Subscriber {
+    this.#lookAtLive()
     const { sent, dropped } = this.#tally
     const behind = this.#isBehind ? this.#feed.unread(this.#position, this.filter) : 0
     return { conn: this.#conn, topics: this.filter?.topics, sent, dropped, behind }
@@ -227,6 +244,7 @@ export class BroadcastSource implements BodySource, Reader {
   /** Writes what there is, while there is room. */
   #read(): void {
     if (this.#sink === undefined) return
+    this.#leaveLive()
     // What it has not got is in the log, when it comes back.
     if (this.#replay !== undefined) return this.#leave((sink) => sink.end())
     const { history, woken } = this.#feed
@@ -243,12 +261,41 @@ export class BroadcastSource implements BodySource, Reader {
     }
     if (this.#sink === undefined) return
     this.#checkBehind()
-    if (!this.#isEnding || this.#isBehind) return
+    if (this.#isBehind) return
+    if (!this.#isEnding) {
+      this.#goLive()
+      return
+    }
     const standing = this.standing()
     this.#leave((sink) => {
       if (standing !== undefined) sink.write(standing)
       sink.end()
     })
+  }
+
+  /** It has read all there is: what follows is written to it together with others. */
+  #goLive(): void {
+    if (!this.#hasRoom) return
+    this.#live = this.#feed.goLive(this, this.#sink!, this.#position)
+    this.#liveSent = this.#live?.sent ?? 0
+  }
+
+  #leaveLive(): void {
+    const live = this.#live
+    if (live === undefined) return
+    this.#lookAtLive()
+    this.#live = undefined
+    this.#feed.leaveLive(this, this.#sink!, live)
+  }
+
+  /** Takes over what it has got together with others. */
+  #lookAtLive(): void {
+    const live = this.#live
+    if (live === undefined) return
+    this.#tally.sent += live.sent - this.#liveSent
+    this.#liveSent = live.sent
+    if (live.knownTo > this.#position) this.#knownTo = live.knownTo
+    this.#position = live.position
   }
 
   #writeRun(): void {
@@ -322,6 +369,7 @@ export class BroadcastSource implements BodySource, Reader {
   #detach(say?: (sink: BodySink) => void): () => void {
     const sink = this.#sink
     if (sink === undefined) return () => {}
+    this.#leaveLive()
     this.#sink = undefined
     clearTimeout(this.#deadline)
     this.#feed.delete(this)

@@ -316,11 +316,34 @@ test('[broadcast 6.5] an app may do anything from within an end in the middle of
   )
   for (const at of [0, 2, 4, 6])
     assert.deepEqual(clients[at]!.heard, ['t one', 't two', 'from within'])
-  assert.deepEqual(clients[1]!.heard, ['t one', 't two'])
-  assert.deepEqual(clients[5]!.heard, [])
+  for (const at of [1, 5]) assert.deepEqual(clients[at]!.heard, ['t one', 't two'])
   broadcaster.publish('after')
   await turn()
   assert.deepEqual(joined[0]!.heard, ['after'])
+})
+
+test('[broadcast 6.5] a client that cannot be written to fails alone', async () => {
+  for (const subscribe of [{}, { topics: ['a'] }]) {
+    const broadcaster = new Broadcaster()
+    const clients = Array.from({ length: 3 }, () => connect(broadcaster.subscribe(subscribe)))
+    broadcaster.publish('first') // from then on they are written to together
+    await turn()
+    const broken = new Error('broken')
+    clients[1]!.onWrite = () => {
+      throw broken
+    }
+    broadcaster.publish('second')
+    await turn()
+    broadcaster.publish('third')
+    await turn()
+    assert.deepEqual(
+      clients.map(({ state }) => state),
+      ['open', 'aborted', 'open'],
+    )
+    assert.equal(clients[1]!.error, broken)
+    for (const at of [0, 2]) assert.deepEqual(clients[at]!.heard, ['first', 'second', 'third'])
+    assert.equal(broadcaster.stats().subscribers, 2)
+  }
 })
 
 test('[broadcast 6.5] an end that publishes more than is kept, while clients are written to, loses nobody anything', async () => {

@@ -1,5 +1,6 @@
 /** What a broadcaster and its subscribers share: the history, and who is to be woken when it grows. */
 
+import type { BodySink } from '@wakerobin/core'
 import { Chunk, concatBytes, encodeText } from '@wakerobin/core/adapter'
 
 import { encodeEvent } from './encode.ts'
@@ -8,6 +9,8 @@ import { EventIds } from './event-ids.ts'
 import type { EventLog } from './event-log.ts'
 import { History } from './history.ts'
 import type { Entry, HistoryLimits } from './history.ts'
+import { LiveStreams } from './live-streams.ts'
+import type { LiveStream } from './live-streams.ts'
 import { gapEntry } from './log-entry.ts'
 import { LogFollower, type EntryPage } from './log-follower.ts'
 import type { EndReason } from './options.ts'
@@ -27,12 +30,16 @@ export interface FeedOptions extends HistoryLimits {
   readonly onLogError: (error: unknown) => void
 }
 
-/** Who reads the history. */
-export interface Reader {
-  /** Undefined: everything. */
+/** Who is told that there is something to read. */
+export interface Wakeable {
+  /** What of it concerns them. Undefined: everything. */
   readonly filter: Filter | undefined
   /** Events have been published since the last call: see `woken`. */
   wake(): void
+}
+
+/** Who reads the history. */
+export interface Reader extends Wakeable {
   /** The entry at a position is about to go. Told to those alone who are behind. */
   leaving(position: number, entry: Entry): void
   /** No event will follow. */
@@ -91,9 +98,13 @@ export class Feed {
   /** Whether the last event of all has been read. */
   isFinished = false
   readonly #readers = new Set<Reader>()
+  /** Those of them that are written to together, by the key of their filter. */
+  readonly #live = new Map<string | undefined, LiveStreams>()
+  /** Who is woken: those, and each of the other readers. */
+  readonly #wakeables = new Set<Wakeable>()
   /** Those of them that are subscribed to all topics. */
-  readonly #toAll = new Set<Reader>()
-  readonly #toTopic = new Map<string, Set<Reader>>()
+  readonly #toAll = new Set<Wakeable>()
+  readonly #toTopic = new Map<string, Set<Wakeable>>()
   /** Those that have not read all that concerns them. */
   readonly #behind = new Set<Reader>()
   readonly #endedBy = new EndedBySignal()
@@ -185,24 +196,73 @@ export class Feed {
   add(reader: Reader): void {
     this.counts.opened++
     this.#readers.add(reader)
-    const topics = reader.filter?.topics
-    if (topics === undefined) this.#toAll.add(reader)
-    for (const topic of topics ?? []) {
-      const readers = this.#toTopic.get(topic)
-      if (readers === undefined) this.#toTopic.set(topic, new Set([reader]))
-      else readers.add(reader)
-    }
+    this.#listen(reader)
   }
 
   delete(reader: Reader): void {
     if (!this.#readers.delete(reader)) return
-    this.#toAll.delete(reader)
+    this.#ignore(reader)
     this.#behind.delete(reader)
     this.#endedBy.delete(reader)
-    for (const topic of reader.filter?.topics ?? []) {
-      const readers = this.#toTopic.get(topic)!
-      readers.delete(reader)
-      if (readers.size === 0) this.#toTopic.delete(topic)
+  }
+
+  /** Has a stream written to with the others that keep up, from the next event on.
+   * @param position Where it is: it has read all there is.
+   * @returns Undefined where it is woken by itself: `allow` is asked for each, nobody else may listen to its topics,
+   * and in the middle of a turn it may be ahead of the others. */
+  goLive(stream: LiveStream & Reader, sink: BodySink, position: number): LiveStreams | undefined {
+    const { filter } = stream
+    if (filter !== undefined && !this.#isShared(filter)) return undefined
+    // Those may not have been woken yet.
+    if (this.#isWaking) this.#live.get(filter?.key)?.wake()
+    let live = this.#live.get(filter?.key)
+    if (live === undefined) {
+      live = new LiveStreams(this, filter)
+      this.#live.set(filter?.key, live)
+      this.#listen(live)
+    } else if (live.isWriting || Math.max(live.position, this.#woken) !== position) {
+      return undefined
+    }
+    live.position = position
+    live.add(sink, stream)
+    this.#ignore(stream)
+    return live
+  }
+
+  /** Whether there may be others that get the same. */
+  #isShared({ key, topics }: Filter): boolean {
+    const topic = topics?.[0]
+    return key !== undefined && topic !== undefined && this.#toTopic.get(topic)!.size > 1
+  }
+
+  /** It is woken by itself again. */
+  leaveLive(stream: Reader, sink: BodySink, live: LiveStreams): void {
+    live.delete(sink)
+    if (live.size === 0) {
+      this.#live.delete(live.filter?.key)
+      this.#ignore(live)
+    }
+    this.#listen(stream)
+  }
+
+  #listen(wakeable: Wakeable): void {
+    this.#wakeables.add(wakeable)
+    const topics = wakeable.filter?.topics
+    if (topics === undefined) this.#toAll.add(wakeable)
+    for (const topic of topics ?? []) {
+      const listeners = this.#toTopic.get(topic)
+      if (listeners === undefined) this.#toTopic.set(topic, new Set([wakeable]))
+      else listeners.add(wakeable)
+    }
+  }
+
+  #ignore(wakeable: Wakeable): void {
+    this.#wakeables.delete(wakeable)
+    this.#toAll.delete(wakeable)
+    for (const topic of wakeable.filter?.topics ?? []) {
+      const listeners = this.#toTopic.get(topic)
+      listeners?.delete(wakeable)
+      if (listeners?.size === 0) this.#toTopic.delete(topic)
     }
   }
 
@@ -315,7 +375,7 @@ export class Feed {
     const to = this.history.end
     const isOuter = !this.#isWaking
     this.#isWaking = true
-    for (const reader of this.#concerned(this.#woken, to)) reader.wake()
+    for (const wakeable of this.#concerned(this.#woken, to)) wakeable.wake()
     this.#woken = Math.max(this.#woken, to)
     if (!isOuter) return
     this.#isWaking = false
@@ -324,20 +384,20 @@ export class Feed {
   }
 
   /** Those who may get one of the events from a position to another. */
-  #concerned(from: number, to: number): Iterable<Reader> {
-    if (this.#toTopic.size === 0) return this.#readers
-    const sets = new Set<ReadonlySet<Reader>>()
+  #concerned(from: number, to: number): Iterable<Wakeable> {
+    if (this.#toTopic.size === 0) return this.#wakeables
+    const sets = new Set<ReadonlySet<Wakeable>>()
     if (this.#toAll.size > 0) sets.add(this.#toAll)
     for (let position = Math.max(from, this.history.start); position < to; position++) {
       const { topics } = this.history.at(position)
-      if (topics === undefined) return this.#readers
+      if (topics === undefined) return this.#wakeables
       for (const topic of topics) {
-        const readers = this.#toTopic.get(topic)
-        if (readers !== undefined) sets.add(readers)
+        const listeners = this.#toTopic.get(topic)
+        if (listeners !== undefined) sets.add(listeners)
       }
     }
     if (sets.size === 1) return [...sets][0]!
-    return new Set([...sets].flatMap((readers) => [...readers]))
+    return new Set([...sets].flatMap((listeners) => [...listeners]))
   }
 }
 
