@@ -11,7 +11,7 @@ import type { Feed, Reader, Run } from './feed.ts'
 import { gapChunk, type Missed } from './gap.ts'
 import type { Entry } from './history.ts'
 import { lastEventId } from './last-event-id.ts'
-import type { LiveStream, LiveStreams } from './live-streams.ts'
+import type { LiveStream, LiveStreams, Place } from './live-streams.ts'
 import type { EntryPage } from './log-follower.ts'
 import type { EndReason } from './options.ts'
 import { isLeftBehind, Replay } from './replay.ts'
@@ -48,7 +48,8 @@ export class BroadcastSource implements BodySource, Reader, LiveStream {
   #replayedTo = 0
   #sink: BodySink | undefined
   #hasRoom = false
-  /** Set while it is written to together with others: what it has got is known there. */
+  /** Set while it is written to together with others: what it has got is known there, and here only once it was looked
+   * at. */
   #live: LiveStreams | undefined
   /** How many events those had got when it was last looked at. */
   #liveSent = 0
@@ -179,9 +180,9 @@ export class BroadcastSource implements BodySource, Reader, LiveStream {
 
   // ------------------------------------------------------------------------------- for the feed
 
-  filled(): void {
+  filled(place: Place): void {
     this.#hasRoom = false
-    this.#leaveLive()
+    this.#leaveLive(place)
     this.#checkBehind()
   }
 
@@ -276,26 +277,29 @@ export class BroadcastSource implements BodySource, Reader, LiveStream {
   /** It has read all there is: what follows is written to it together with others. */
   #goLive(): void {
     if (!this.#hasRoom) return
-    this.#live = this.#feed.goLive(this, this.#sink!, this.#position)
-    this.#liveSent = this.#live?.sent ?? 0
+    const entered = this.#feed.goLive(this, this.#sink!, this.#position)
+    if (entered === undefined) return
+    this.#live = entered.live
+    this.#liveSent = entered.place.sent
   }
 
-  #leaveLive(): void {
+  /** @param place Where it is, where that is known. */
+  #leaveLive(place?: Place): void {
     const live = this.#live
     if (live === undefined) return
-    this.#lookAtLive()
+    this.#lookAtLive(place)
     this.#live = undefined
     this.#feed.leaveLive(this, this.#sink!, live)
   }
 
   /** Takes over what it has got together with others. */
-  #lookAtLive(): void {
-    const live = this.#live
-    if (live === undefined) return
-    this.#tally.sent += live.sent - this.#liveSent
-    this.#liveSent = live.sent
-    if (live.knownTo > this.#position) this.#knownTo = live.knownTo
-    this.#position = live.position
+  #lookAtLive(place = this.#live?.placeOf(this.#sink!)): void {
+    if (place === undefined) return
+    const { position, sent, knownTo } = place
+    this.#tally.sent += sent - this.#liveSent
+    this.#liveSent = sent
+    if (knownTo > this.#position) this.#knownTo = knownTo
+    this.#position = position
   }
 
   #writeRun(): void {

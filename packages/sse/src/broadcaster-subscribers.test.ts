@@ -5,7 +5,9 @@ import { test } from 'node:test'
 import { testApp } from '@wakerobin/core/testing'
 
 import { collectData, connect, countTimers, turn } from '../fixtures/fake-client.ts'
+import type { FakeClient } from '../fixtures/fake-client.ts'
 import { Broadcaster, sse } from './index.ts'
+import type { BroadcasterOptions } from './index.ts'
 import { advance, testStream } from './testing.ts'
 import { ticker } from './ticker.ts'
 
@@ -344,6 +346,68 @@ test('[broadcast 6.5] a client that cannot be written to fails alone', async () 
     for (const at of [0, 2]) assert.deepEqual(clients[at]!.heard, ['first', 'second', 'third'])
     assert.equal(broadcaster.stats().subscribers, 2)
   }
+})
+
+/** Three clients that are written to together; while they are, the first breaks, and the app does something. */
+async function breaking(
+  options: BroadcasterOptions,
+  does: (broadcaster: Broadcaster, clients: readonly FakeClient[]) => void,
+): Promise<{ broadcaster: Broadcaster; clients: readonly FakeClient[] }> {
+  const broadcaster = new Broadcaster(options)
+  const clients: FakeClient[] = Array.from({ length: 3 }, (_, at) =>
+    connect(broadcaster, at === 0 ? { onEnd: () => does(broadcaster, clients) } : {}),
+  )
+  broadcaster.publish('first')
+  await turn()
+  clients[0]!.onWrite = () => assert.fail('broken')
+  broadcaster.publish('second')
+  await turn()
+  return { broadcaster, clients }
+}
+
+test('[broadcast 6.5] an app that closes from within a failed write ends the others whole', async () => {
+  const { clients } = await breaking({}, (broadcaster) => broadcaster.close())
+  for (const client of clients.slice(1)) {
+    assert.deepEqual([client.state, client.heard], ['ended', ['first', 'second']])
+    assert.deepEqual(
+      client.ends.map(({ sent, dropped }) => [sent, dropped]),
+      [[2, 0]],
+    )
+  }
+})
+
+test('[broadcast 6.5] an app that publishes more than is kept from within a failed write loses nobody anything', async () => {
+  for (const burst of [1, 2, 3, 4, 10]) {
+    const more = Array.from({ length: burst }, (_, at) => `more ${at}`)
+    const { broadcaster, clients } = await breaking({ historyEvents: 2 }, (broadcaster) => {
+      for (const text of more) broadcaster.publish(text)
+    })
+    for (const client of clients.slice(1))
+      assert.deepEqual(client.heard, ['first', 'second', ...more])
+    assert.equal(broadcaster.stats().dropped, 0)
+  }
+})
+
+test('[broadcast 6.2] who is disconnected from within a failed write does not get what is being written', async () => {
+  const { broadcaster, clients } = await breaking({}, (broadcaster, clients) =>
+    broadcaster.disconnect(({ conn }) => conn === clients[2]!.conn),
+  )
+  assert.deepEqual(clients[1]!.heard, ['first', 'second'])
+  assert.deepEqual([clients[2]!.state, clients[2]!.heard], ['ended', ['first']])
+  assert.deepEqual(
+    clients[2]!.ends.map(({ reason, sent, dropped }) => [reason, sent, dropped]),
+    [['revoked', 1, 1]],
+  )
+  assert.equal(broadcaster.stats().sent, 5)
+})
+
+test('[broadcast 6.4] a client that leaves from within a failed write is written to no more', async () => {
+  const { broadcaster, clients } = await breaking({}, (_, clients) => clients[1]!.leave())
+  broadcaster.publish('third')
+  await turn()
+  assert.deepEqual([clients[1]!.state, clients[1]!.heard], ['gone', ['first']])
+  assert.deepEqual(clients[2]!.heard, ['first', 'second', 'third'])
+  assert.equal(broadcaster.stats().subscribers, 1)
 })
 
 test('[broadcast 6.5] an end that publishes more than is kept, while clients are written to, loses nobody anything', async () => {

@@ -10,7 +10,7 @@ import type { EventLog } from './event-log.ts'
 import { History } from './history.ts'
 import type { Entry, HistoryLimits } from './history.ts'
 import { LiveStreams } from './live-streams.ts'
-import type { LiveStream } from './live-streams.ts'
+import type { LiveStream, Place } from './live-streams.ts'
 import { gapEntry } from './log-entry.ts'
 import { LogFollower, type EntryPage } from './log-follower.ts'
 import type { EndReason } from './options.ts'
@@ -208,41 +208,42 @@ export class Feed {
 
   /** Has a stream written to with the others that keep up, from the next event on.
    * @param position Where it is: it has read all there is.
-   * @returns Undefined where it is woken by itself: `allow` is asked for each, nobody else may listen to its topics,
-   * and in the middle of a turn it may be ahead of the others. */
-  goLive(stream: LiveStream & Reader, sink: BodySink, position: number): LiveStreams | undefined {
+   * @returns Where it is then. Undefined where it is woken by itself: `allow` is asked for each, nobody else may listen to
+   * its topics, and in the middle of a turn it may be ahead of the others. */
+  goLive(
+    stream: LiveStream & Reader,
+    sink: BodySink,
+    position: number,
+  ): { readonly live: LiveStreams; readonly place: Place } | undefined {
     const { filter } = stream
     if (filter !== undefined && !this.#isShared(filter)) return undefined
-    // Those may not have been woken yet.
-    if (this.#isWaking) this.#live.get(filter?.key)?.wake()
-    let live = this.#live.get(filter?.key)
-    if (live === undefined) {
-      live = new LiveStreams(this, filter)
-      this.#live.set(filter?.key, live)
-      this.#listen(live)
-    } else if (live.isWriting || Math.max(live.position, this.#woken) !== position) {
-      return undefined
-    }
-    live.position = position
-    live.add(sink, stream)
+    const live = this.#live.get(filter?.key) ?? this.#newLive(filter, position)
+    const place = live.add(sink, stream, position)
+    if (place === undefined) return undefined
     this.#ignore(stream)
+    return { live, place }
+  }
+
+  #newLive(filter: Filter | undefined, position: number): LiveStreams {
+    const live = new LiveStreams(this, filter, position)
+    this.#live.set(filter?.key, live)
+    this.#listen(live)
     return live
   }
 
   /** Whether there may be others that get the same. */
-  #isShared({ key, topics }: Filter): boolean {
-    const topic = topics?.[0]
-    return key !== undefined && topic !== undefined && this.#toTopic.get(topic)!.size > 1
+  #isShared({ key, topics = [] }: Filter): boolean {
+    if (key === undefined || topics.length === 0) return false
+    return topics.every((topic) => this.#toTopic.get(topic)!.size > 1)
   }
 
   /** It is woken by itself again. */
   leaveLive(stream: Reader, sink: BodySink, live: LiveStreams): void {
     live.delete(sink)
-    if (live.size === 0) {
-      this.#live.delete(live.filter?.key)
-      this.#ignore(live)
-    }
     this.#listen(stream)
+    if (live.size > 0) return
+    this.#live.delete(live.filter?.key)
+    this.#ignore(live)
   }
 
   #listen(wakeable: Wakeable): void {
@@ -375,10 +376,16 @@ export class Feed {
     const to = this.history.end
     const isOuter = !this.#isWaking
     this.#isWaking = true
-    for (const wakeable of this.#concerned(this.#woken, to)) wakeable.wake()
-    this.#woken = Math.max(this.#woken, to)
+    try {
+      const concerned = this.#concerned(this.#woken, to)
+      // They first: others that have then read as much can be of them.
+      for (const live of concerned) if (live instanceof LiveStreams) live.wake()
+      for (const wakeable of concerned) wakeable.wake()
+    } finally {
+      this.#woken = Math.max(this.#woken, to)
+      if (isOuter) this.#isWaking = false
+    }
     if (!isOuter) return
-    this.#isWaking = false
     this.#runs.clear()
     if (this.#runsOf.size > 0) this.#runsOf.clear()
   }

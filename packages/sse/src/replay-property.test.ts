@@ -70,6 +70,7 @@ const happenings = [
   'published more in a turn than is kept',
   'published from within an end',
   'connected from within an end',
+  'broken',
   ...['client', 'done', 'slow', 'revoked', 'shutdown', 'error'].map((reason) => `ended: ${reason}`),
 ]
 
@@ -158,7 +159,9 @@ interface ConnectStep {
   readonly pause: number
   readonly credit?: number
   /** What the app does when the stream has ended, at once. */
-  readonly onEnd?: 'publish' | 'burst' | 'disconnect' | 'reconnect'
+  readonly onEnd?: 'publish' | 'burst' | 'disconnect' | 'reconnect' | 'close'
+  /** At how many writes of events from now it cannot be written to any more. */
+  readonly breaksAt?: number
   /** How much of what is on its way the client still gets when it is cut, or leaves. */
   readonly inFlight: number
 }
@@ -219,8 +222,13 @@ function randomPlan(random: () => number): Plan {
         pause: chance(0.03) ? 120 : 0,
         ...(chance(0.3) ? { credit: chance(0.4) ? 1 : below(80) } : {}),
         ...(chance(0.3)
-          ? { onEnd: pick(['publish', 'burst', 'disconnect', 'reconnect'] as const) }
+          ? {
+              onEnd: chance(0.05)
+                ? 'close'
+                : pick(['publish', 'burst', 'disconnect', 'reconnect'] as const),
+            }
           : {}),
+        ...(chance(0.15) ? { breaksAt: 1 + below(5) } : {}),
         inFlight: pick([0, 0.3, 1]),
       })
     else if (dice < 63) steps.push({ do: 'leave', who })
@@ -503,7 +511,8 @@ class World {
     this.isClosed = true
     for (const connection of this.connections) connection.isEnding = true
     this.broadcaster.close()
-    for (const connection of this.connections) connection.settle()
+    // Who is disconnected ends when all of those have let go.
+    for (const connection of this.connections) if (!connection.isRevoked) connection.settle()
   }
 
   /** Lets the turn be over: what was published in it has reached whoever has room. */
@@ -715,6 +724,7 @@ class Client {
 }
 
 const rightsError = new Error('no rights')
+const brokenError = new Error('broken')
 
 /** One stream to a client. As its sink it judges what is written, at the moment in which it is. */
 class Connection implements BodySink {
@@ -754,6 +764,8 @@ class Connection implements BodySink {
   /** The end of the list when it started. */
   #endAtStart = 0
   #isToBeCut = false
+  /** How many writes had events, but for the first. */
+  #writes = 0
 
   constructor(client: Client, step: ConnectStep, lastEventId: string) {
     this.client = client
@@ -830,6 +842,8 @@ class Connection implements BodySink {
     if (this.#revokedAs !== undefined && this.reason !== 'shutdown')
       world.fail('written to a client that is disconnected')
     const hasEvents = this.#judge(bytes)
+    // What breaks at the beginning is for the server to see to.
+    if (hasEvents && !this.#isStarting && ++this.#writes === this.#step.breaksAt) throw brokenError
     if (this.#credit === Infinity) {
       this.client.receive(bytes)
       return true
@@ -874,6 +888,15 @@ class Connection implements BodySink {
   abort(error: unknown): void {
     const { world } = this
     if (world.failure !== undefined) return // that is what comes back
+    if (error === brokenError) {
+      if (this.#writes !== this.#step.breaksAt) world.fail('a stream fails that was not broken')
+      world.note('broken')
+      this.state = 'failed'
+      this.reason ??= 'error'
+      this.dropped += this.#unread().length
+      this.#over(false)
+      return
+    }
     if (error !== rightsError) world.fail(`a stream fails: ${String(error)}`)
     if (!this.#asks().some(Boolean)) world.fail('a stream fails for rights that nobody asks for')
     this.state = 'failed'
@@ -1194,6 +1217,7 @@ class Connection implements BodySink {
     if (count > 0) world.note('published from within an end')
     for (let left = count; left > 0; left--) world.publish({ ...event, topics: ['a', 'b'] })
     if (onEnd === 'disconnect') world.disconnect([0, 2], undefined)
+    if (onEnd === 'close') world.close()
     if (onEnd === 'reconnect') {
       world.note('connected from within an end')
       client.connect({ ...this.#step, id: 'honest', between: [0, 1], pause: 0 })
