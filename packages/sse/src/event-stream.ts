@@ -29,6 +29,12 @@ export interface EventSource extends BodySource {
 }
 
 export class EventStream implements BodySource, BodySink, StreamTally, Ticking {
+  // First what every write needs, side by side in memory: see server-node/src/body-sink.ts.
+  #sink: BodySink | undefined
+  /** Whether something was written since the last tick. */
+  #hasWritten = false
+  /** Whether anything was written at all. */
+  #hasBegun = false
   sent = 0
   dropped = 0
   reason: EndReason | undefined
@@ -43,16 +49,11 @@ export class EventStream implements BodySource, BodySink, StreamTally, Ticking {
   #until: number | undefined
   /** The same on the ticker's clock, which only a test lets run ahead of the world's. */
   #untilTick: number | undefined
-  #sink: BodySink | undefined
   /** In whole milliseconds of `performance.now()`. */
   #startedAt: number | undefined
   #error: unknown
   #isOver = false
-  /** Whether something was written since the last tick. */
-  #hasWritten = false
   #writtenAt = 0
-  /** Whether anything was written at all. */
-  #hasBegun = false
   #isFull = false
   /** Whether the source of the events waits for room. */
   #isWaiting = false
