@@ -100,7 +100,7 @@ export class ActiveBodies {
 export class ResponseSink implements BodySink, ActiveSink, Watcher {
   // First what every write needs, side by side in memory: with thousands of streams, to load it is most of what it
   // costs.
-  /** Whether bytes go out as they are written: after the head, and where no length was promised. */
+  /** Whether bytes go out unseen: after the head, and where no length was promised. */
   #isFlowing = false
   #isChunked = false
   /** The turn in which something was written last. */

@@ -191,6 +191,7 @@ export class BroadcastSource implements BodySource, Reader, LiveStream {
   }
 
   wake(): void {
+    if (this.#live !== undefined) return // since this round of calls has begun
     if (!this.#isBehind && this.#replay === undefined) this.#read() // else it goes on when there is room
   }
 
@@ -248,11 +249,11 @@ export class BroadcastSource implements BodySource, Reader, LiveStream {
     this.#leaveLive()
     // What it has not got is in the log, when it comes back.
     if (this.#replay !== undefined) return this.#leave((sink) => sink.end())
-    const { history, woken } = this.#feed
-    // Those before were not for it, and may have gone.
-    if (!this.#isBehind) this.#position = Math.max(this.#position, woken)
+    const { history } = this.#feed
     try {
-      while (this.#hasRoom && this.#sink !== undefined) {
+      // A write may have the app publish, and this be called again from within.
+      while (this.#hasRoom && this.#sink !== undefined && this.#live === undefined) {
+        this.#skipWoken()
         if (this.#missed !== 0) this.#tellMissed()
         else if (this.#position < history.end) this.#writeRun()
         else break
@@ -260,7 +261,8 @@ export class BroadcastSource implements BodySource, Reader, LiveStream {
     } catch (error) {
       this.#leave((sink) => sink.abort(error)) // that of `allow`
     }
-    if (this.#sink === undefined) return
+    if (this.#sink === undefined || this.#live !== undefined) return
+    this.#skipWoken()
     this.#checkBehind()
     if (this.#isBehind) return
     if (!this.#isEnding) {
@@ -277,10 +279,9 @@ export class BroadcastSource implements BodySource, Reader, LiveStream {
   /** It has read all there is: what follows is written to it together with others. */
   #goLive(): void {
     if (!this.#hasRoom) return
-    const entered = this.#feed.goLive(this, this.#sink!, this.#position)
-    if (entered === undefined) return
-    this.#live = entered.live
-    this.#liveSent = entered.place.sent
+    const sink = this.#sink!
+    this.#live = this.#feed.goLive(this, sink, this.#position)
+    this.#liveSent = this.#live?.placeOf(sink).sent ?? 0
   }
 
   /** @param place Where it is, where that is known. */
@@ -299,7 +300,7 @@ export class BroadcastSource implements BodySource, Reader, LiveStream {
     this.#tally.sent += sent - this.#liveSent
     this.#liveSent = sent
     if (knownTo > this.#position) this.#knownTo = knownTo
-    this.#position = position
+    this.#position = Math.max(position, this.#feed.woken)
   }
 
   #writeRun(): void {
@@ -314,6 +315,11 @@ export class BroadcastSource implements BodySource, Reader, LiveStream {
     counts.sent += run.count
     if (run.from < this.#replayedTo) counts.replayed += this.#replayedOf(run)
     this.#hasRoom = this.#sink.write(run.chunk)
+  }
+
+  /** What everybody was woken for, and it has not read, was not for it, and may have gone. */
+  #skipWoken(): void {
+    if (!this.#isBehind) this.#position = Math.max(this.#position, this.#feed.woken)
   }
 
   /** How many events of a run are older than the stream. */

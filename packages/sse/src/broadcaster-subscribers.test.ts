@@ -401,13 +401,48 @@ test('[broadcast 6.2] who is disconnected from within a failed write does not ge
   assert.equal(broadcaster.stats().sent, 5)
 })
 
-test('[broadcast 6.4] a client that leaves from within a failed write is written to no more', async () => {
+test('[broadcast 6.5] a client that leaves from within a failed write is written to no more', async () => {
   const { broadcaster, clients } = await breaking({}, (_, clients) => clients[1]!.leave())
   broadcaster.publish('third')
   await turn()
   assert.deepEqual([clients[1]!.state, clients[1]!.heard], ['gone', ['first']])
   assert.deepEqual(clients[2]!.heard, ['first', 'second', 'third'])
-  assert.equal(broadcaster.stats().subscribers, 1)
+  const { subscribers, sent } = broadcaster.stats()
+  assert.deepEqual([subscribers, sent], [1, 3 + 2 + 1])
+})
+
+test('[broadcast 6.5] a client that cannot be told why it fails, fails alone', async () => {
+  const broadcaster = new Broadcaster()
+  const broken = new Error('broken')
+  const clients = Array.from({ length: 3 }, () => connect(broadcaster, { mapError: () => 'sorry' }))
+  clients[0]!.onWrite = () => {
+    throw broken
+  }
+  broadcaster.publish('first')
+  await turn()
+  assert.deepEqual([clients[0]!.state, clients[0]!.error], ['aborted', broken])
+  for (const client of clients.slice(1)) assert.deepEqual(client.heard, ['first'])
+})
+
+test('[broadcast 6.5] streams of topics do not look for what others alone were sent, and is gone', async () => {
+  const broadcaster = new Broadcaster({ historyEvents: 2 })
+  const clients = Array.from({ length: 3 }, (_, at) =>
+    connect(broadcaster.subscribe({ topics: ['a'] }), {
+      onEnd: () => {
+        if (at > 0) return
+        for (let count = 0; count < 5; count++) broadcaster.publish('t', 'x', { topic: 'x' })
+      },
+    }),
+  )
+  broadcaster.publish('t', 'first', { topic: 'a' })
+  await turn()
+  clients[0]!.onWrite = () => assert.fail('broken')
+  broadcaster.publish('t', 'second', { topic: 'a' })
+  await turn()
+  broadcaster.publish('t', 'third', { topic: 'a' })
+  await turn()
+  for (const client of clients.slice(1))
+    assert.deepEqual(client.heard, ['t first', 't second', 't third'])
 })
 
 test('[broadcast 6.5] an end that publishes more than is kept, while clients are written to, loses nobody anything', async () => {

@@ -160,8 +160,13 @@ export class EventStream implements BodySource, BodySink, StreamTally, Ticking {
       this.#sink!.abort(this.#error)
       return
     }
+    try {
+      this.#sink!.write(words)
+    } catch {
+      this.#sink!.abort(this.#error) // it may be the client that fails, and not the source
+      return
+    }
     this.sent++
-    this.#sink!.write(words)
     this.#sink!.end()
   }
 

@@ -10,7 +10,7 @@ import type { EventLog } from './event-log.ts'
 import { History } from './history.ts'
 import type { Entry, HistoryLimits } from './history.ts'
 import { LiveStreams } from './live-streams.ts'
-import type { LiveStream, Place } from './live-streams.ts'
+import type { LiveStream } from './live-streams.ts'
 import { gapEntry } from './log-entry.ts'
 import { LogFollower, type EntryPage } from './log-follower.ts'
 import type { EndReason } from './options.ts'
@@ -34,7 +34,7 @@ export interface FeedOptions extends HistoryLimits {
 export interface Wakeable {
   /** What of it concerns them. Undefined: everything. */
   readonly filter: Filter | undefined
-  /** Events have been published since the last call: see `woken`. */
+  /** Events may have been published since the last call: see `woken`. */
   wake(): void
 }
 
@@ -105,6 +105,8 @@ export class Feed {
   /** Those of them that are subscribed to all topics. */
   readonly #toAll = new Set<Wakeable>()
   readonly #toTopic = new Map<string, Set<Wakeable>>()
+  /** How many readers there are of each key of a filter. */
+  readonly #withKey = new Map<string, number>()
   /** Those that have not read all that concerns them. */
   readonly #behind = new Set<Reader>()
   readonly #endedBy = new EndedBySignal()
@@ -197,6 +199,8 @@ export class Feed {
     this.counts.opened++
     this.#readers.add(reader)
     this.#listen(reader)
+    const key = reader.filter?.key
+    if (key !== undefined) this.#withKey.set(key, (this.#withKey.get(key) ?? 0) + 1)
   }
 
   delete(reader: Reader): void {
@@ -204,24 +208,24 @@ export class Feed {
     this.#ignore(reader)
     this.#behind.delete(reader)
     this.#endedBy.delete(reader)
+    const key = reader.filter?.key
+    if (key === undefined) return
+    const left = this.#withKey.get(key)! - 1
+    if (left > 0) this.#withKey.set(key, left)
+    else this.#withKey.delete(key)
   }
 
   /** Has a stream written to with the others that keep up, from the next event on.
    * @param position Where it is: it has read all there is.
-   * @returns Where it is then. Undefined where it is woken by itself: `allow` is asked for each, nobody else may listen to
-   * its topics, and in the middle of a turn it may be ahead of the others. */
-  goLive(
-    stream: LiveStream & Reader,
-    sink: BodySink,
-    position: number,
-  ): { readonly live: LiveStreams; readonly place: Place } | undefined {
+   * @returns Undefined where it stays one that is woken by itself: where its `allow` is asked, where nobody else has its
+   * topics, and in the middle of a turn, where it is ahead of the others. */
+  goLive(stream: LiveStream & Reader, sink: BodySink, position: number): LiveStreams | undefined {
     const { filter } = stream
     if (filter !== undefined && !this.#isShared(filter)) return undefined
     const live = this.#live.get(filter?.key) ?? this.#newLive(filter, position)
-    const place = live.add(sink, stream, position)
-    if (place === undefined) return undefined
+    if (!live.add(sink, stream, position)) return undefined
     this.#ignore(stream)
-    return { live, place }
+    return live
   }
 
   #newLive(filter: Filter | undefined, position: number): LiveStreams {
@@ -231,10 +235,9 @@ export class Feed {
     return live
   }
 
-  /** Whether there may be others that get the same. */
-  #isShared({ key, topics = [] }: Filter): boolean {
-    if (key === undefined || topics.length === 0) return false
-    return topics.every((topic) => this.#toTopic.get(topic)!.size > 1)
+  /** Whether there are others that get the same. */
+  #isShared({ key }: Filter): boolean {
+    return key !== undefined && this.#withKey.get(key)! > 1
   }
 
   /** It is woken by itself again. */
@@ -381,11 +384,14 @@ export class Feed {
       // They first: others that have then read as much can be of them.
       for (const live of concerned) if (live instanceof LiveStreams) live.wake()
       for (const wakeable of concerned) wakeable.wake()
-    } finally {
       this.#woken = Math.max(this.#woken, to)
-      if (isOuter) this.#isWaking = false
+    } finally {
+      if (isOuter) this.#hasWoken()
     }
-    if (!isOuter) return
+  }
+
+  #hasWoken(): void {
+    this.#isWaking = false
     this.#runs.clear()
     if (this.#runsOf.size > 0) this.#runsOf.clear()
   }

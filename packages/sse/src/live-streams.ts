@@ -48,15 +48,17 @@ export class LiveStreams implements Wakeable {
   }
 
   /** Takes in one that has read all before a position.
-   * @returns Where it is; undefined where that is not where the others are. */
-  add(sink: BodySink, stream: LiveStream, position: number): Place | undefined {
-    const place = this.#place
-    // What has come since, and was not for them, they have read too.
-    const isThere = Math.max(place.position, this.#feed.woken) === position
-    if (this.#round !== undefined || !isThere) return undefined
-    this.#place = { ...place, position }
+   * @returns Whether that is where the others are. */
+  add(sink: BodySink, stream: LiveStream, position: number): boolean {
+    if (this.#round !== undefined || this.#position !== position) return false
+    this.#place = { ...this.#place, position }
     this.#streams.set(sink, stream)
-    return this.#place
+    return true
+  }
+
+  /** Of the next event to read: what has come since the last one, and everybody was woken for, was not for them. */
+  get #position(): number {
+    return Math.max(this.#place.position, this.#feed.woken)
   }
 
   delete(sink: BodySink): void {
@@ -72,13 +74,12 @@ export class LiveStreams implements Wakeable {
   /** Writes what has been published to each. Where that has an app publish, and the history has to drop something, it
    * is called from within: then it goes on where the outer call was, which finds nothing left to do. */
   wake(): void {
-    const { history, woken } = this.#feed
+    const { history } = this.#feed
     this.#writeRound()
-    if (woken > this.#place.position) this.#place = { ...this.#place, position: woken }
-    // Without any it is not told any more of what is about to go.
-    while (this.size > 0 && this.#place.position < history.end) {
+    // When all have left it is not woken any more, and the history goes on without it.
+    while (this.size > 0 && this.#position < history.end) {
       const before = this.#place
-      const { chunk, to, count, knownTo } = this.#feed.run(before.position, this.filter, false)
+      const { chunk, to, count, knownTo } = this.#feed.run(this.#position, this.filter, false)
       if (chunk === undefined) {
         this.#place = { ...before, position: to }
         continue

@@ -160,6 +160,8 @@ interface ConnectStep {
   readonly credit?: number
   /** What the app does when the stream has ended, at once. */
   readonly onEnd?: 'publish' | 'burst' | 'disconnect' | 'reconnect' | 'close'
+  /** What it then publishes to, where it does. */
+  readonly endTopics: readonly string[]
   /** At how many writes of events from now it cannot be written to any more. */
   readonly breaksAt?: number
   /** How much of what is on its way the client still gets when it is cut, or leaves. */
@@ -182,7 +184,8 @@ function randomPlan(random: () => number): Plan {
     replay: chance(0.85),
   }
   const clients = Array.from({ length: 1 + below(4) }, () => ({
-    ...(chance(0.4) ? { topics: some(0.5) } : {}),
+    // Often the same: those are written to together.
+    ...(chance(0.5) ? { topics: chance(0.5) ? ['a'] : some(0.5) } : {}),
     hasAllow: chance(0.3),
   }))
   const hasTopics = chance(0.6)
@@ -228,6 +231,7 @@ function randomPlan(random: () => number): Plan {
                 : pick(['publish', 'burst', 'disconnect', 'reconnect'] as const),
             }
           : {}),
+        endTopics: pick([['a', 'b'], ['c']]),
         ...(chance(0.15) ? { breaksAt: 1 + below(5) } : {}),
         inFlight: pick([0, 0.3, 1]),
       })
@@ -1209,13 +1213,14 @@ class Connection implements BodySink {
   /** What the app does from within the end. */
   #appDoes(): void {
     const { world, client } = this
-    const { onEnd } = this.#step
+    const { onEnd, endTopics } = this.#step
     if (onEnd === undefined || world.depth > 2) return
     world.depth++
     const event: PublishStep = { type: 'price', symbol: 'x', pad: 0, ownId: false }
-    const count = onEnd === 'publish' ? 1 : onEnd === 'burst' ? world.options.historyEvents + 2 : 0
+    const kept = world.options.historyEvents
+    const count = onEnd === 'publish' ? 1 : onEnd === 'burst' ? 2 * kept + 2 : 0
     if (count > 0) world.note('published from within an end')
-    for (let left = count; left > 0; left--) world.publish({ ...event, topics: ['a', 'b'] })
+    for (let left = count; left > 0; left--) world.publish({ ...event, topics: endTopics })
     if (onEnd === 'disconnect') world.disconnect([0, 2], undefined)
     if (onEnd === 'close') world.close()
     if (onEnd === 'reconnect') {
