@@ -3,10 +3,10 @@
  * A client that does not keep up is left alone until it does; then it catches up from the history. One that the
  * history leaves behind meets the broadcaster's policy. */
 
-import type { BodySink, BodySource, Conn } from '@wakerobin/core'
+import type { BodySink, Conn } from '@wakerobin/core'
 import { Chunk, concatBytes } from '@wakerobin/core/adapter'
 
-import type { StreamTally } from './event-stream.ts'
+import type { EventSink, EventSource, StreamTally } from './event-stream.ts'
 import type { Feed, Reader, Run } from './feed.ts'
 import { gapChunk, type Missed } from './gap.ts'
 import type { Entry } from './history.ts'
@@ -24,7 +24,7 @@ const lastWordsMs = 1000
 
 const nothing = new Chunk(new Uint8Array())
 
-export class BroadcastSource implements BodySource, Reader, LiveStream {
+export class BroadcastSource implements EventSource, Reader, LiveStream {
   readonly filter: Filter | undefined
   readonly #feed: Feed
   readonly #conn: Conn
@@ -46,7 +46,7 @@ export class BroadcastSource implements BodySource, Reader, LiveStream {
   #knownTo = 0
   /** The position after the newest event that is older than the stream. */
   #replayedTo = 0
-  #sink: BodySink | undefined
+  #sink: EventSink | undefined
   #hasRoom = false
   /** Set while it is written to together with others: what it has got is known there, and here only once it was looked
    * at. */
@@ -77,7 +77,7 @@ export class BroadcastSource implements BodySource, Reader, LiveStream {
 
   // ------------------------------------------------------------------------------ for the stream
 
-  start(sink: BodySink): void {
+  start(sink: EventSink): void {
     this.#sink = sink
     const isStopped = this.#isEnding
     this.#feed.trim() // what is too old is not replayed
@@ -171,7 +171,7 @@ export class BroadcastSource implements BodySource, Reader, LiveStream {
   standing(heartbeat: Chunk = nothing): Chunk | undefined {
     if (this.filter === undefined || !this.#feed.isReplayed || this.#isBehind) return undefined
     if (this.#replay !== undefined) return undefined
-    this.#lookAtLive()
+    this.tell()
     const position = Math.max(this.#position, this.#feed.woken)
     if (position === this.#knownTo) return undefined
     this.#knownTo = position
@@ -182,6 +182,7 @@ export class BroadcastSource implements BodySource, Reader, LiveStream {
 
   filled(place: Place): void {
     this.#hasRoom = false
+    this.#sink!.filled()
     this.#leaveLive(place)
     this.#checkBehind()
   }
@@ -235,7 +236,7 @@ export class BroadcastSource implements BodySource, Reader, LiveStream {
   }
 
   status(): Subscriber {
-    this.#lookAtLive()
+    this.tell()
     const { sent, dropped } = this.#tally
     const behind = this.#isBehind ? this.#feed.unread(this.#position, this.filter) : 0
     return { conn: this.#conn, topics: this.filter?.topics, sent, dropped, behind }
@@ -279,25 +280,25 @@ export class BroadcastSource implements BodySource, Reader, LiveStream {
   /** It has read all there is: what follows is written to it together with others. */
   #goLive(): void {
     if (!this.#hasRoom) return
-    const sink = this.#sink!
-    this.#live = this.#feed.goLive(this, sink, this.#position)
-    this.#liveSent = this.#live?.placeOf(sink).sent ?? 0
+    const { direct } = this.#sink!
+    this.#live = this.#feed.goLive(this, direct, this.#position)
+    this.#liveSent = this.#live?.placeOf(direct).sent ?? 0
   }
 
   /** @param place Where it is, where that is known. */
   #leaveLive(place?: Place): void {
     const live = this.#live
     if (live === undefined) return
-    this.#lookAtLive(place)
+    this.tell(place)
     this.#live = undefined
-    this.#feed.leaveLive(this, this.#sink!, live)
+    this.#feed.leaveLive(this, this.#sink!.direct, live)
   }
 
   /** Takes over what it has got together with others. */
-  #lookAtLive(place = this.#live?.placeOf(this.#sink!)): void {
+  tell(place: Place | undefined = this.#live?.placeOf(this.#sink!.direct)): void {
     if (place === undefined) return
     const { position, sent, knownTo } = place
-    this.#tally.sent += sent - this.#liveSent
+    if (sent > this.#liveSent) this.#sink!.wrote(sent - this.#liveSent)
     this.#liveSent = sent
     if (knownTo > this.#position) this.#knownTo = knownTo
     this.#position = Math.max(position, this.#feed.woken)

@@ -445,6 +445,28 @@ test('an event that comes while a heartbeat fills the client is the last one unt
   client.leave()
 })
 
+test('silence is measured from the last event of a broadcast, also where its subscribers were asked about', async () => {
+  for (const isAskedAbout of [false, true]) {
+    const broadcaster = new Broadcaster({ replay: false })
+    const client = new Client(broadcaster)
+    client.start()
+    client.take()
+    for (let event = 0; event < 20; event++) {
+      broadcaster.publish('tick')
+      await turn()
+      if (isAskedAbout) assert.equal(broadcaster.subscribers()[0]!.sent, event + 1)
+      ticker.advance(1000)
+      ticker.advance(13_000)
+      assert.equal(client.take(), 'data: tick\n\n')
+    }
+    ticker.advance(1999)
+    assert.equal(client.take(), '')
+    ticker.advance(1)
+    assert.equal(client.take(), ':\n')
+    client.leave()
+  }
+})
+
 test('a heartbeat that fills the client does not keep a broadcast from it', async () => {
   const broadcaster = new Broadcaster({ replay: false })
   const client = new Client(broadcaster)

@@ -1,7 +1,8 @@
 /** One event stream: between the source of its events and the client, with the one truth about its end.
  *
  * To the server it is the body, to the source of the events it is the sink: heartbeats, its age and its stalls are
- * dealt with here, and neither side knows. */
+ * dealt with here, and neither side knows. Only a source that writes to many streams at once writes past it, and tells
+ * it of that. */
 
 import type { BodySink, BodySource, Conn } from '@wakerobin/core'
 import { Chunk, encodeText, isPromiseLike, onErrorOf } from '@wakerobin/core/adapter'
@@ -22,19 +23,26 @@ export interface StreamTally {
   reason: EndReason | undefined
 }
 
+/** Where a source of events writes to. */
+export interface EventSink extends BodySink {
+  /** The sink behind it, to be written events to where looking at each stream would cost too much. */
+  readonly direct: BodySink
+  /** So many events have been written there, since the last call. */
+  wrote(count: number): void
+  /** There was no room there: the source waits for `drained`. */
+  filled(): void
+}
+
 /** A source of events, which may have something better to say than nothing. */
 export interface EventSource extends BodySource {
+  start(sink: EventSink): void
+  /** Is about to be asked for a heartbeat, or not: says what it has written past the stream. */
+  tell?(): void
   /** What a heartbeat is to tell the client of where it stands; undefined where it knows. */
   standing?(heartbeat: Chunk): Chunk | undefined
 }
 
-export class EventStream implements BodySource, BodySink, StreamTally, Ticking {
-  // First what every write needs, side by side in memory: see server-node/src/body-sink.ts.
-  #sink: BodySink | undefined
-  /** Whether something was written since the last tick. */
-  #hasWritten = false
-  /** Whether anything was written at all. */
-  #hasBegun = false
+export class EventStream implements BodySource, EventSink, StreamTally, Ticking {
   sent = 0
   dropped = 0
   reason: EndReason | undefined
@@ -49,11 +57,16 @@ export class EventStream implements BodySource, BodySink, StreamTally, Ticking {
   #until: number | undefined
   /** The same on the ticker's clock, which only a test lets run ahead of the world's. */
   #untilTick: number | undefined
+  #sink: BodySink | undefined
   /** In whole milliseconds of `performance.now()`. */
   #startedAt: number | undefined
   #error: unknown
   #isOver = false
+  /** Whether something was written since the last tick. */
+  #hasWritten = false
   #writtenAt = 0
+  /** Whether anything was written at all. */
+  #hasBegun = false
   #isFull = false
   /** Whether the source of the events waits for room. */
   #isWaiting = false
@@ -138,8 +151,22 @@ export class EventStream implements BodySource, BodySink, StreamTally, Ticking {
     this.#hasWritten = true
     this.#hasBegun = true
     const hasRoom = this.#sink!.write(chunk)
-    if (!hasRoom) this.#isFull = this.#isWaiting = true
+    if (!hasRoom) this.filled()
     return hasRoom
+  }
+
+  get direct(): BodySink {
+    return this.#sink!
+  }
+
+  wrote(count: number): void {
+    this.sent += count
+    this.#hasWritten = true
+    this.#hasBegun = true
+  }
+
+  filled(): void {
+    this.#isFull = this.#isWaiting = true
   }
 
   end(): void {
@@ -178,6 +205,7 @@ export class EventStream implements BodySource, BodySink, StreamTally, Ticking {
   // -------------------------------------------------------------------------------- for the ticker
 
   tick(now: number): void {
+    this.#events.tell?.()
     if (this.#hasWritten) this.#writtenAt = now
     this.#hasWritten = false
     if (isPast(this.#lastTick, now)) this.#finish('max-age')

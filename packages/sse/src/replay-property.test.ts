@@ -1098,6 +1098,7 @@ class Connection implements BodySink {
     world.check()
     if (this.state !== 'open') return
     if (!this.#hasRoom) {
+      if (this.#isToBeCut) return // when the others have been told of what is lost
       if (this.isEnding && this.#missed === 0 && this.#next === world.list.length)
         world.fail('a stream goes on after its end')
       return
