@@ -71,8 +71,10 @@ export abstract class BodyDriver implements BodySink {
   /** The client leaves, before it is over, or is cut. */
   leave(cause: CloseCause = 'client'): void {
     const hadEnded = this.#hasEnded
-    this.#end('cut')
+    this.#hasEnded = true
+    // First: `afterSend` finds a source that has counted what it had to.
     if (!hadEnded) this.#call(() => this.#source.closed(cause))
+    this.ended('cut')
   }
 
   // ----------------------------------------------------------------------------- for the source

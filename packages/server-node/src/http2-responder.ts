@@ -41,9 +41,11 @@ function respondHttp2(conn: Conn, exchange: Http2Exchange): void {
     settle(conn, exchange, false)
     return
   }
+  const sink = isBodySource(body) ? new Http2Sink(conn, body, final, exchange) : undefined
+  // Only behind the sink's: `afterSend` finds a source that is closed, and has counted what it had to.
   exchange.onOver((isSent) => settle(conn, exchange, isSent))
-  if (isBodySource(body)) {
-    new Http2Sink(conn, body, final, exchange).start()
+  if (sink !== undefined) {
+    sink.start()
     return
   }
   try {

@@ -35,6 +35,7 @@ export class Http2Sink implements BodySink, ActiveSink {
     this.#length = final.bodyLength
     this.#exchange = exchange
     this.#stream = exchange.stream
+    exchange.onOver(() => this.#closed())
   }
 
   get key(): object {
@@ -47,7 +48,6 @@ export class Http2Sink implements BodySink, ActiveSink {
 
   /** Starts the source. */
   start(): void {
-    this.#exchange.onOver(() => this.#closed())
     this.#call(() => this.#source.start(this))
     if (this.#isOver || !this.#sendHead()) return
     if (this.isEndless) packConn(this.#conn)

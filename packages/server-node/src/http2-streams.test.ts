@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 
 import type { BodySink, BodySource } from '@wakerobin/core'
 import { Broadcaster, sse } from '@wakerobin/sse'
+import type { StreamEnd } from '@wakerobin/sse'
 
 import { code, FrameClient, get, reset, setting, type, windowUpdate } from '../fixtures/frames.ts'
 import { Gate, start, turns, until } from '../fixtures/harness.ts'
@@ -188,6 +189,26 @@ describe('event streams on HTTP/2', () => {
     assert.equal(seen.length, 1)
     broadcaster.publish('later')
     await until('the other goes on', () => client.text(3).includes('later'))
+  })
+
+  test('onEnd counts what a client of a broadcast has got and not got, which resets its stream', async (t) => {
+    const broadcaster = new Broadcaster()
+    const ends: StreamEnd[] = []
+    const app = sse(() => broadcaster, { onEnd: (_conn, end) => void ends.push(end) })
+    const server = await start(t, app)
+    const client = await FrameClient.connect(t, server)
+    client.send(get(1, '/', accept))
+    await until('it is there', () => broadcaster.subscriberCount === 1)
+    for (const text of ['one', 'two', 'three']) {
+      broadcaster.publish(text)
+      await until(text, () => client.text(1).includes(text))
+    }
+    client.send(reset(1))
+    await until('it has left', () => broadcaster.subscriberCount === 0)
+    assert.deepEqual(
+      ends.map(({ reason, sent, dropped }) => [reason, sent, dropped]),
+      [['client', 3, 0]],
+    )
   })
 
   test('one whose connection takes nothing at all is cut too, and then its connection', async (t) => {

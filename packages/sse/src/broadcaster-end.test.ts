@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
+import { toFetch } from '@wakerobin/core/fetch'
+
 import { collectData, connect, countTimers, FakeClient, turn } from '../fixtures/fake-client.ts'
-import { Broadcaster } from './index.ts'
+import { Broadcaster, sse } from './index.ts'
+import type { StreamEnd } from './index.ts'
 
 // -------------------------------------------------------------------------------------- the end
 
@@ -19,6 +22,27 @@ test('[broadcast 7.1] close() ends clients whole after what was published before
   assert.equal(client.state, 'ended')
   assert.deepEqual(await loop, ['last'])
   assert.equal(broadcaster.subscriberCount, 0)
+})
+
+test('[broadcast 3.7] onEnd counts what a client has got that leaves a web stream', async () => {
+  const broadcaster = new Broadcaster()
+  const ends: StreamEnd[] = []
+  const fetch = toFetch(sse(() => broadcaster, { onEnd: (_conn, end) => void ends.push(end) }))
+  const response = await fetch(
+    new Request('http://localhost/', { headers: { accept: 'text/event-stream' } }),
+  )
+  const reader = response.body!.getReader()
+  await reader.read()
+  for (const text of ['one', 'two', 'three']) {
+    broadcaster.publish(text)
+    await turn()
+  }
+  broadcaster.publish('of this turn')
+  await reader.cancel()
+  assert.deepEqual(
+    ends.map(({ reason, sent, dropped }) => [reason, sent, dropped]),
+    [['client', 3, 1]],
+  )
 })
 
 test('[broadcast 7.1] a closed broadcaster refuses to publish, and says what', () => {

@@ -36,7 +36,7 @@ export interface EventSink extends BodySink {
 /** A source of events, which may have something better to say than nothing. */
 export interface EventSource extends BodySource {
   start(sink: EventSink): void
-  /** Is about to be asked for a heartbeat, or not: says what it has written past the stream. */
+  /** Says what it has written past the stream. */
   tell?(): void
   /** What a heartbeat is to tell the client of where it stands; undefined where it knows. */
   standing?(heartbeat: Chunk): Chunk | undefined
@@ -73,7 +73,7 @@ export class EventStream implements BodySource, EventSink, StreamTally, Ticking 
   #fullAt: number | undefined
 
   /** @param open Makes the source of the events, which counts them here. */
-  constructor(conn: Conn, options: StreamOptions, open: (count: StreamTally) => BodySource) {
+  constructor(conn: Conn, options: StreamOptions, open: (count: StreamTally) => EventSource) {
     this.#options = options
     this.#events = open(this)
     try {
@@ -269,6 +269,7 @@ export class EventStream implements BodySource, EventSink, StreamTally, Ticking 
 
   /** How it went: to be asked when all is over. */
   summary(isSent: boolean): StreamEnd {
+    this.#events.tell?.() // where a server asks before it has closed the source
     const { sent, dropped } = this
     const reason: EndReason = this.reason ?? (isSent ? 'done' : 'client')
     const ms =
