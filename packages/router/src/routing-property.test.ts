@@ -66,7 +66,7 @@ const requestSegments = [
 ]
 const methods = ['GET', 'POST', 'HEAD', 'all'] as const
 
-test('the most specific route that has the path and the method is taken, in whatever order they were added', async () => {
+test('the most specific route that has the path and the method is taken, in whatever order they were added; one that is there already is refused', async () => {
   for (let round = 0; round < rounds; round++) {
     const seed = (firstSeed + round) >>> 0
     try {
@@ -87,7 +87,10 @@ async function check(random: () => number): Promise<void> {
     if (chosen.slice(0, -1).includes('*')) continue
     const path = `/${chosen.map((it, at) => it.replace(/:([pq])/g, `:$1${at}`)).join('/')}`
     const method = pick(methods)
-    routes.set(`${method} ${path}`, { method, path })
+    const key = `${method} ${shapeOf(path)}`
+    const twin = routes.get(key)
+    if (twin === undefined) routes.set(key, { method, path })
+    else assert.throws(() => appOf([twin, { method, path }]), /has its requests$/, `${key} twice`)
   }
   const list = [...routes.values()]
   const apps = [list, list.toReversed()].map(appOf)
@@ -110,6 +113,14 @@ async function check(random: () => number): Promise<void> {
       assert.equal(taken, (await apps[0]!.request(method, path)).headers.get('route'), what)
     }
   }
+}
+
+/** What makes two paths one route: how text is escaped does not count, nor what parameters are called. */
+function shapeOf(path: string): string {
+  return path
+    .split(/:[a-z]\d/)
+    .map(decodeURIComponent)
+    .join('{}')
 }
 
 function appOf(routes: readonly Route[]): ReturnType<typeof testApp> {
@@ -147,7 +158,11 @@ function bestOf(
   // Of one path, the route for the very method, and last the one for all.
   const order = (route: Route) => [method, 'GET', 'all'].indexOf(route.method)
   return best
-    .filter((one) => best.every((other) => other.path !== one.path || order(one) <= order(other)))
+    .filter((one) =>
+      best.every(
+        (other) => shapeOf(other.path) !== shapeOf(one.path) || order(one) <= order(other),
+      ),
+    )
     .map((route) => `${route.method} ${route.path}`)
 }
 
@@ -167,23 +182,33 @@ function matches(path: string, wanted: readonly string[]): boolean {
   )
 }
 
-function rankOf(path: string): number[] {
-  const own = path === '/' ? [] : path.slice(1).split('/')
-  return own.map((segment) => {
-    if (segment === '*') return 5
-    if (!segment.includes(':')) return 0
-    const [before, ...after] = segment.split(/:[a-z]\d/)
-    if (after.length > 1 || (before !== '' && after[0] !== '')) return 3
-    return before !== '' ? 1 : after[0] !== '' ? 2 : 4
-  })
+interface Rank {
+  readonly kind: number
+  readonly shape: string
 }
 
-function compare(a: readonly number[], b: readonly number[]): number {
-  for (let at = 0; at < Math.max(a.length, b.length); at++) {
-    const order = (a[at] ?? -1) - (b[at] ?? -1)
-    if (order !== 0) return order
+function rankOf(path: string): readonly Rank[] {
+  const own = path === '/' ? [] : path.slice(1).split('/')
+  return own.map((segment) => ({ kind: kindOf(segment), shape: shapeOf(segment) }))
+}
+
+function kindOf(segment: string): number {
+  if (segment === '*') return 5
+  if (!segment.includes(':')) return 0
+  const [before, ...after] = segment.split(/:[a-z]\d/)
+  if (after.length > 1 || (before !== '' && after[0] !== '')) return 3
+  return before !== '' ? 1 : after[0] !== '' ? 2 : 4
+}
+
+/** Below 0 where `a` is more specific. 0 where only the text of a segment tells them apart: whatever comes after it
+ * does not count any more. */
+function compare(a: readonly Rank[], b: readonly Rank[]): number {
+  for (let at = 0; at < Math.min(a.length, b.length); at++) {
+    const [one, other] = [a[at]!, b[at]!]
+    const order = one.kind - other.kind || other.shape.length - one.shape.length
+    if (order !== 0 || one.shape !== other.shape) return order
   }
-  return 0
+  return a.length - b.length
 }
 
 function mulberry32(seed: number): () => number {
