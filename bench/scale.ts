@@ -16,6 +16,8 @@ import { median, printTable } from './lib/stats.ts'
 const held = isQuick ? 1_000 : 10_000
 const listeners = 1_000
 const eventBytes = 210
+/** Events a turn: long, as in `fanout`, so that what was collected before it is a small part. */
+const turnEvents = isQuick ? 20 : 100
 
 interface Inputs {
   /** Of the process, per stream, in KiB. */
@@ -29,7 +31,7 @@ interface Inputs {
 }
 
 export async function scale(): Promise<void> {
-  const length = lengthOf({ starts: 3, rounds: 1 })
+  const length = lengthOf({ starts: 9, rounds: 1 })
   const measured: Inputs[] = []
   for (let start = 0; start < length.starts; start++)
     measured.push({ ...(await hold()), eventMicros: await fanOut() })
@@ -93,14 +95,14 @@ async function fanOut(): Promise<number> {
   await using server = await ServerProcess.start('wakerobin')
   await using crowd = await Crowd.open({ port: server.port, clients: listeners, eventBytes })
   const send = async (): Promise<void> => {
-    for (let left = 20; left > 0; left--) {
+    for (let left = turnEvents; left > 0; left--) {
       server.publish({ count: 1, how: 'turns', eventBytes })
       await crowd.gets(1)
     }
   }
   await send()
   const micros: number[] = []
-  for (let round = 0; round < 5; round++) micros.push(await server.microsPer(20 * listeners, send))
+  for (let round = 0; round < 5; round++) micros.push(await server.microsPer(turnEvents * listeners, send))
   return median(micros)
 }
 
