@@ -102,7 +102,8 @@ async function fanOut(): Promise<number> {
   }
   await send()
   const micros: number[] = []
-  for (let round = 0; round < 5; round++) micros.push(await server.microsPer(turnEvents * listeners, send))
+  for (let round = 0; round < 5; round++)
+    micros.push(await server.microsPer(turnEvents * listeners, send))
   return median(micros)
 }
 

@@ -201,7 +201,12 @@ export class BroadcastSource implements EventSource, Reader, LiveStream {
     const { whenBehind } = this.#feed
     if (whenBehind === 'replay' && this.#goBack(position)) return
     this.#position = position + 1
-    if (!this.#isFor(entry)) return
+    if (this.#isFor(entry)) this.#miss(entry)
+    if (this.#isEnding && !this.#hasMore) this.#read() // that was all it waited for room for
+  }
+
+  #miss(entry: Entry): void {
+    const { whenBehind } = this.#feed
     this.#drop(1)
     if (whenBehind === 'disconnect' || whenBehind === 'replay') this.#leave((sink) => sink.cut())
     else if (whenBehind === 'coalesce' && entry.isSuperseded) return
@@ -259,11 +264,13 @@ export class BroadcastSource implements EventSource, Reader, LiveStream {
         else if (this.#position < history.end) this.#writeRun()
         else break
       }
+      if (this.#sink === undefined || this.#live !== undefined) return
+      this.#skipWoken()
+      if (this.#isEnding) this.#skipOthers()
     } catch (error) {
       this.#leave((sink) => sink.abort(error)) // that of `allow`
     }
-    if (this.#sink === undefined || this.#live !== undefined) return
-    this.#skipWoken()
+    if (this.#sink === undefined) return
     this.#checkBehind()
     if (this.#isBehind) return
     if (!this.#isEnding) {
@@ -323,6 +330,14 @@ export class BroadcastSource implements EventSource, Reader, LiveStream {
     if (!this.#isBehind) this.#position = Math.max(this.#position, this.#feed.woken)
   }
 
+  /** Goes on to the end where all that is left is for others: it need not wait for room. */
+  #skipOthers(): void {
+    const { history } = this.#feed
+    let position = this.#position
+    while (position < history.end && this.filter?.has(history.at(position)) === false) position++
+    if (position === history.end) this.#position = position
+  }
+
   /** How many events of a run are older than the stream. */
   #replayedOf({ from, to, count }: Run): number {
     if (to <= this.#replayedTo) return count
@@ -339,8 +354,13 @@ export class BroadcastSource implements EventSource, Reader, LiveStream {
     this.#hasRoom = this.#sink!.write(chunk)
   }
 
+  /** Whether there is something that it has not looked at, or is not told of. */
+  get #hasMore(): boolean {
+    return this.#position < this.#feed.history.end || this.#missed !== 0
+  }
+
   #checkBehind(): void {
-    const isBehind = this.#position < this.#feed.history.end || this.#missed !== 0
+    const isBehind = this.#hasMore
     if (isBehind === this.#isBehind) return
     this.#isBehind = isBehind
     if (isBehind) this.#feed.fallBehind(this)

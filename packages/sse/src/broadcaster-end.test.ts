@@ -3,7 +3,14 @@ import { test } from 'node:test'
 
 import { toFetch } from '@wakerobin/core/fetch'
 
-import { collectData, connect, countTimers, FakeClient, turn } from '../fixtures/fake-client.ts'
+import {
+  collectData,
+  connect,
+  countTimers,
+  FakeClient,
+  mockClock,
+  turn,
+} from '../fixtures/fake-client.ts'
 import { Broadcaster, sse } from './index.ts'
 import type { StreamEnd } from './index.ts'
 
@@ -296,4 +303,58 @@ test('[broadcast 7.2] a stop gives a client of topics what is for it, and ends i
   assert.equal(a!.heard.length, 6)
   assert.equal(b!.text, ':\nretry: 1000\n')
   for (const client of [a!, b!]) assert.equal(client.state, 'ended')
+})
+
+test('[broadcast 7.2] a client without room has its end at once where nothing of what was published last is for it', (t) => {
+  t.mock.method(Math, 'random', () => 0)
+  const timers = countTimers(t)
+  for (const options of [{ topics: ['b'] }, { allow: () => false }]) {
+    for (const replay of [true, false]) {
+      const broadcaster = new Broadcaster({ replay })
+      const stopped = connect(broadcaster.subscribe(options), { hasRoom: false })
+      const closed = connect(broadcaster.subscribe(options), { hasRoom: false })
+      broadcaster.publish('t', 'for others', { topic: 'a' })
+      stopped.source.stop()
+      broadcaster.close()
+      for (const [client, reason] of [
+        [stopped, 'shutdown'],
+        [closed, 'done'],
+      ] as const) {
+        assert.equal(client.state, 'ended')
+        assert.deepEqual([client.ends[0]!.reason, client.ends[0]!.dropped], [reason, 0])
+      }
+      assert.equal(broadcaster.subscriberCount, 0)
+    }
+  }
+  assert.equal(timers.size, 0)
+})
+
+test('[broadcast 7.1] a client that waits for room after close() ends when what it waited for has gone, and is not for it any more', (t) => {
+  const clock = mockClock(t)
+  const broadcaster = new Broadcaster({ historyMs: 1000 })
+  let isAllowed = true
+  const client = connect(broadcaster.subscribe({ allow: () => isAllowed }), { hasRoom: false })
+  broadcaster.publish('t', 'secret', { topic: 'a' })
+  broadcaster.close()
+  assert.equal(client.state, 'open')
+  isAllowed = false
+  clock.now = 1001
+  broadcaster.stats() // looks at the clock
+  assert.equal(client.state, 'ended')
+  assert.deepEqual([client.ends[0]!.reason, client.ends[0]!.dropped], ['done', 0])
+})
+
+test('[broadcast 5.4] a client without room whose allow throws fails when it is to end: nobody takes it for the whole', () => {
+  const failure = new Error('no rights')
+  const allow = (): never => {
+    throw failure
+  }
+  for (const end of ['stop', 'close'] as const) {
+    const broadcaster = new Broadcaster()
+    const client = connect(broadcaster.subscribe({ allow }), { hasRoom: false })
+    broadcaster.publish('t', 'who knows for whom', { topic: 'a' })
+    if (end === 'stop') client.source.stop()
+    else broadcaster.close()
+    assert.deepEqual([client.state, client.error], ['aborted', failure])
+  }
 })

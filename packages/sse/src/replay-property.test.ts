@@ -71,6 +71,7 @@ const happenings = [
   'published from within an end',
   'connected from within an end',
   'broken',
+  'waits for room to end',
   ...['client', 'done', 'slow', 'revoked', 'shutdown', 'error'].map((reason) => `ended: ${reason}`),
 ]
 
@@ -513,10 +514,12 @@ class World {
 
   close(): void {
     this.isClosed = true
-    for (const connection of this.connections) connection.isEnding = true
+    const others = this.connections.filter(({ isEnding }) => !isEnding)
+    for (const connection of others) connection.isEnding = true
     this.broadcaster.close()
     // Who is disconnected ends when all of those have let go.
     for (const connection of this.connections) if (!connection.isRevoked) connection.settle()
+    for (const connection of others) if (!connection.isRevoked) connection.checkEnd()
   }
 
   /** Lets the turn be over: what was published in it has reached whoever has room. */
@@ -1110,6 +1113,17 @@ class Connection implements BodySink {
     if (this.isEnding) world.fail('a stream goes on after its end')
   }
 
+  /** Who has just been ended, and has no room, goes on only for what is for it. */
+  checkEnd(): void {
+    if (this.state !== 'open' || this.#isToBeCut) return
+    const asks = this.#asks()
+    const unread = this.world.list.slice(this.#next)
+    const first = unread.findIndex((event, at) => asks[at] === true || this.#isFor(event))
+    if (asks[first] === true) this.world.fail('a stream waits though its allow throws')
+    if (this.#missed === 0 && first === -1) this.world.fail('a stream waits for room, for nothing')
+    this.world.note('waits for room to end')
+  }
+
   turnOver(): void {
     this.settle()
     if (this.state === 'open' && !this.#hasRoom)
@@ -1188,9 +1202,11 @@ class Connection implements BodySink {
   stop(): void {
     if (this.state !== 'open') return
     this.reason ??= 'shutdown'
+    const { isEnding } = this
     this.isEnding = true
     this.#stream.stop()
     this.settle()
+    if (!isEnding) this.checkEnd()
   }
 
   #over(isSent: boolean): void {
