@@ -266,7 +266,7 @@ export class BroadcastSource implements EventSource, Reader, LiveStream {
       }
       if (this.#sink === undefined || this.#live !== undefined) return
       this.#skipWoken()
-      if (this.#isEnding) this.#skipOthers()
+      if (this.#isEnding && this.#missed === 0) this.#skipOthers()
     } catch (error) {
       this.#leave((sink) => sink.abort(error)) // that of `allow`
     }
