@@ -60,6 +60,8 @@ test('paths are ordered by the kind of their segments, one by one, and then by t
     '/users/me',
     '/:a/users',
     '/:a.b/:c',
+    '/:a-:b-:c',
+    '/ab:a-:b',
   ]
   const ordered = [
     '/',
@@ -72,6 +74,8 @@ test('paths are ordered by the kind of their segments, one by one, and then by t
     '/v:major',
     '/:name.json',
     '/:a.b/:c',
+    '/ab:a-:b',
+    '/:a-:b-:c',
     '/:name.:type',
     '/:id',
     '/:a/users',

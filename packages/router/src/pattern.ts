@@ -83,7 +83,7 @@ function compareSegments(one: Segment, other: Segment): number {
   return (
     kinds.indexOf(one.kind) - kinds.indexOf(other.kind) ||
     // Of `v:x` and `ver:x` the longer text says more.
-    other.shape.length - one.shape.length ||
+    other.texts.join('').length - one.texts.join('').length ||
     (one.shape < other.shape ? -1 : Number(one.shape > other.shape))
   )
 }

@@ -40,6 +40,7 @@ const segments = [
   ...signs.map((sign) => `:p${sign}`),
   ...signs.map((sign) => `x${sign}:p`),
   ':p$:q',
+  ':p-:q-:r',
   `~!$&'%28%29%2A+,;=@-_.`,
 ]
 const requestSegments = [
@@ -85,7 +86,7 @@ async function check(random: () => number): Promise<void> {
   for (let count = 1 + Math.floor(random() * 10); count > 0; count--) {
     const chosen = Array.from({ length: Math.floor(random() * 4) }, () => pick(pool))
     if (chosen.slice(0, -1).includes('*')) continue
-    const path = `/${chosen.map((it, at) => it.replace(/:([pq])/g, `:$1${at}`)).join('/')}`
+    const path = `/${chosen.map((it, at) => it.replace(/:([pqr])/g, `:$1${at}`)).join('/')}`
     const method = pick(methods)
     const key = `${method} ${shapeOf(path)}`
     const twin = routes.get(key)
@@ -128,7 +129,7 @@ function appOf(routes: readonly Route[]): ReturnType<typeof testApp> {
   for (const { method, path } of routes) {
     const answer = (conn: Conn) => {
       const rebuilt = path
-        .split(/:([pq]\d)/)
+        .split(/:([pqr]\d)/)
         .map((part, at) => (at % 2 === 0 ? decodeURIComponent(part) : conn.param(part)!))
         .join('')
       return conn.withResponseHeader('route', `${method} ${path}`).ok(rebuilt)
@@ -205,10 +206,14 @@ function kindOf(segment: string): number {
 function compare(a: readonly Rank[], b: readonly Rank[]): number {
   for (let at = 0; at < Math.min(a.length, b.length); at++) {
     const [one, other] = [a[at]!, b[at]!]
-    const order = one.kind - other.kind || other.shape.length - one.shape.length
+    const order = one.kind - other.kind || textOf(other).length - textOf(one).length
     if (order !== 0 || one.shape !== other.shape) return order
   }
   return a.length - b.length
+}
+
+function textOf({ shape }: Rank): string {
+  return shape.replaceAll('{}', '')
 }
 
 function mulberry32(seed: number): () => number {

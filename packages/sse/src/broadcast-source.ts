@@ -153,9 +153,8 @@ export class BroadcastSource implements EventSource, Reader, LiveStream {
   drained(): void {
     this.#hasRoom = true
     this.#onRoom?.()
-    if (this.#replay !== undefined) return
     if (this.#isBehind) this.#feed.trim() // what is too old is not sent any more
-    this.#read()
+    if (this.#replay === undefined) this.#read()
   }
 
   stop(): void {
@@ -202,7 +201,7 @@ export class BroadcastSource implements EventSource, Reader, LiveStream {
     if (whenBehind === 'replay' && this.#goBack(position)) return
     this.#position = position + 1
     if (this.#isFor(entry)) this.#miss(entry)
-    if (this.#isEnding && !this.#hasMore) this.#read() // that was all it waited for room for
+    if (this.#isEnding && !this.#hasRoom) this.#read() // that may be all it has waited for room for
   }
 
   #miss(entry: Entry): void {
@@ -354,13 +353,8 @@ export class BroadcastSource implements EventSource, Reader, LiveStream {
     this.#hasRoom = this.#sink!.write(chunk)
   }
 
-  /** Whether there is something that it has not looked at, or is not told of. */
-  get #hasMore(): boolean {
-    return this.#position < this.#feed.history.end || this.#missed !== 0
-  }
-
   #checkBehind(): void {
-    const isBehind = this.#hasMore
+    const isBehind = this.#position < this.#feed.history.end || this.#missed !== 0
     if (isBehind === this.#isBehind) return
     this.#isBehind = isBehind
     if (isBehind) this.#feed.fallBehind(this)

@@ -333,8 +333,11 @@ test('[broadcast 7.1] a client that waits for room after close() ends when what 
   const clock = mockClock(t)
   const broadcaster = new Broadcaster({ historyMs: 1000 })
   let isAllowed = true
-  const client = connect(broadcaster.subscribe({ allow: () => isAllowed }), { hasRoom: false })
+  const allow = (topic: string) => topic === 'a' && isAllowed
+  const client = connect(broadcaster.subscribe({ allow }), { hasRoom: false })
   broadcaster.publish('t', 'secret', { topic: 'a' })
+  clock.now = 500
+  broadcaster.publish('t', 'for others', { topic: 'b' })
   broadcaster.close()
   assert.equal(client.state, 'open')
   isAllowed = false
@@ -356,5 +359,22 @@ test('[broadcast 5.4] a client without room whose allow throws fails when it is 
     if (end === 'stop') client.source.stop()
     else broadcaster.close()
     assert.deepEqual([client.state, client.error], ['aborted', failure])
+  }
+})
+
+test('[broadcast 7.1] a client that is to be told of a gap at its end gets what is for it when it has room', () => {
+  for (const end of ['stop', 'close'] as const) {
+    const broadcaster = new Broadcaster({ historyEvents: 1, whenBehind: 'drop-oldest' })
+    const rights = new Set(['a'])
+    const allow = (topic: string) => rights.has(topic)
+    const client = connect(broadcaster.subscribe({ allow }), { hasRoom: false })
+    broadcaster.publish('t', '1', { topic: 'a' })
+    broadcaster.publish('t', '2', { topic: 'b' })
+    if (end === 'stop') client.source.stop()
+    else broadcaster.close()
+    rights.add('b')
+    client.drain()
+    assert.deepEqual(client.heard, ['gap {"missed":1}', 't 2'])
+    assert.equal(client.state, 'ended')
   }
 })

@@ -479,7 +479,11 @@ class World {
       this.bytes -= oldest.bytes
       for (const connection of this.connections) connection.loses(oldest, isAhead)
     }
-    if (!isAhead) for (const connection of this.connections) connection.checkCut()
+    if (isAhead) return
+    for (const connection of this.connections) {
+      connection.checkCut()
+      connection.checkLost()
+    }
   }
 
   /** Whether the oldest event has to go. */
@@ -785,6 +789,8 @@ class Connection implements BodySink {
   /** The end of the list when it started. */
   #endAtStart = 0
   #isToBeCut = false
+  /** Whether an event that it had not read has gone. */
+  #hasLost = false
   /** How many writes had events, but for the first. */
   #writes = 0
 
@@ -1095,6 +1101,7 @@ class Connection implements BodySink {
       return
     }
     this.#next = event.at + 1
+    this.#hasLost = true
     if (!this.#isFor(event)) return
     if (this.#hasRoom) world.fail(`event ${event.at} is lost to a client that keeps up`)
     if (world.options.whenBehind === 'disconnect') {
@@ -1133,6 +1140,12 @@ class Connection implements BodySink {
     this.#skipTo(world.list.length)
     this.#isBehind = false
     if (this.isEnding) world.fail('a stream goes on after its end')
+  }
+
+  /** What an ending stream has waited for may have gone. */
+  checkLost(): void {
+    if (this.#hasLost && this.isEnding && !this.#hasRoom) this.checkEnd()
+    this.#hasLost = false
   }
 
   /** Who has just been ended, and has no room, goes on only for what is for it. */
