@@ -1,4 +1,5 @@
-/** What do many clients need? The inputs of the estimate in docs/guide/scaling.md, and its arithmetic.
+/** What do many clients need? The inputs of the estimate in docs/guide/scaling.md, and its arithmetic. What an event
+ * costs is less here than among the others of `fanout`: the guide has that of `fanout`.
  *
  *   npm run bench scale
  *

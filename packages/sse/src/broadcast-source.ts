@@ -329,7 +329,8 @@ export class BroadcastSource implements EventSource, Reader, LiveStream {
     if (!this.#isBehind) this.#position = Math.max(this.#position, this.#feed.woken)
   }
 
-  /** Goes on to the end where all that is left is for others: it need not wait for room. */
+  /** Goes on to the end where all that is left is for others: it need not wait for room. Not by the feed's `count`, to
+   * which an `allow` that throws is a no: here it fails the stream. */
   #skipOthers(): void {
     const { history } = this.#feed
     let position = this.#position
